@@ -1,0 +1,137 @@
+//! A scope: what an answer depends on.
+//!
+//! Every change touches a few scopes, every question reads a few. A watch sleeps until one of its
+//! scopes passes the index it has seen, and an answer may be given again as long as none of its
+//! scopes was touched. So the cost of a change is the number of those who asked about just that.
+//!
+//! Names inside scopes are folded ([`Text::folded`]); keys are not.
+
+use std::fmt;
+
+use crate::{Status, Text};
+
+/// Something that a question can depend on and a change can touch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// The list of nodes: their names, addresses and facts.
+    Nodes,
+    /// One node, its instances and all its checks.
+    Node(Text),
+    /// The list of services with their tags.
+    Services,
+    /// One service: its instances, their checks, and their nodes with the nodes' checks.
+    Service(Text),
+    /// Every instance there is.
+    Instances,
+    /// Every check that has, or had, this status.
+    Checks(Status),
+    /// One key.
+    Pair(Text),
+    /// All keys that start so. A change of a key touches each of its prefixes.
+    PairsUnder(Text),
+    /// One session.
+    Session(Text),
+    /// The sessions of one node.
+    SessionsOf(Text),
+    /// The list of sessions.
+    Sessions,
+    /// The stored questions.
+    PreparedQueries,
+    /// All coordinates.
+    Coordinates,
+    /// The coordinate of one node.
+    Coordinate(Text),
+    /// The roots of the built-in certificate authority.
+    Roots,
+    /// The settings of one kind.
+    Settings(Text),
+    /// Numbers over everything.
+    Usage,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Nodes => f.write_str("nodes"),
+            Scope::Node(name) => write!(f, "node {name}"),
+            Scope::Services => f.write_str("services"),
+            Scope::Service(name) => write!(f, "service {name}"),
+            Scope::Instances => f.write_str("instances"),
+            Scope::Checks(status) => write!(f, "checks {status}"),
+            Scope::Pair(key) => write!(f, "pair {key}"),
+            Scope::PairsUnder(prefix) => write!(f, "pairs under {prefix}"),
+            Scope::Session(id) => write!(f, "session {id}"),
+            Scope::SessionsOf(node) => write!(f, "sessions of {node}"),
+            Scope::Sessions => f.write_str("sessions"),
+            Scope::PreparedQueries => f.write_str("prepared queries"),
+            Scope::Coordinates => f.write_str("coordinates"),
+            Scope::Coordinate(node) => write!(f, "coordinate {node}"),
+            Scope::Roots => f.write_str("roots"),
+            Scope::Settings(kind) => write!(f, "settings {kind}"),
+            Scope::Usage => f.write_str("usage"),
+        }
+    }
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// It was not there before.
+    Created,
+    /// It was there and is another now.
+    Changed,
+    /// It is no longer there.
+    Removed,
+}
+
+/// An object by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Object {
+    /// A node.
+    Node(Text),
+    /// An instance of a service on a node.
+    Instance {
+        /// Its node.
+        node: Text,
+        /// Its service.
+        service: Text,
+        /// Its id.
+        id: Text,
+    },
+    /// A check on a node.
+    Check {
+        /// Its node.
+        node: Text,
+        /// Its id.
+        id: Text,
+    },
+    /// A pair.
+    Pair(Text),
+    /// A session.
+    Session(Text),
+    /// A stored question.
+    PreparedQuery(Text),
+    /// The coordinate of a node.
+    Coordinate(Text),
+    /// A root of the certificate authority.
+    Root(Text),
+    /// A setting.
+    Setting {
+        /// Its kind.
+        kind: Text,
+        /// Its name.
+        name: Text,
+    },
+}
+
+/// One change: what happened to which object, and whom it concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Whom it concerns. A pair's change names [`Scope::Pair`] alone; that it concerns every
+    /// prefix of the key follows from it.
+    pub scopes: Vec<Scope>,
+    /// The object.
+    pub object: Object,
+    /// What happened to it.
+    pub kind: ChangeKind,
+}

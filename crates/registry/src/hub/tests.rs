@@ -1,0 +1,118 @@
+//! What waiters may rely on.
+
+use std::task::Poll;
+
+use super::*;
+
+fn service(name: &str) -> Scope {
+    Scope::Service(name.into())
+}
+
+fn change(scopes: &[Scope], id: &str) -> Change {
+    Change { scopes: scopes.into(), object: Object::Session(id.into()), kind: ChangeKind::Changed }
+}
+
+fn poll(changes: &mut Changes) -> Poll<Index> {
+    changes.poll_touched(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_watch_wakes_for_its_own_scope_only() {
+    let hub = Arc::new(Hub::new(10));
+    let mut web = hub.changes(&[service("web")], 10);
+    let mut api = hub.changes(&[service("api")], 10);
+    assert!(poll(&mut web).is_pending());
+    assert!(poll(&mut api).is_pending());
+
+    hub.publish(11, vec![change(&[service("web")], "s")]);
+
+    assert_eq!(poll(&mut web), Poll::Ready(11));
+    assert!(poll(&mut api).is_pending());
+}
+
+#[test]
+fn a_change_of_a_key_touches_each_of_its_prefixes() {
+    let hub = Arc::new(Hub::new(1));
+    let mut all = hub.changes(&[Scope::PairsUnder("".into())], 1);
+    let mut folder = hub.changes(&[Scope::PairsUnder("config/".into())], 1);
+    let mut other = hub.changes(&[Scope::PairsUnder("confix".into())], 1);
+
+    hub.publish(2, vec![change(&[Scope::Pair("config/é".into())], "s")]);
+
+    assert_eq!(poll(&mut all), Poll::Ready(2));
+    assert_eq!(poll(&mut folder), Poll::Ready(2));
+    assert!(poll(&mut other).is_pending());
+}
+
+#[test]
+fn a_prefix_that_ends_inside_a_character_of_the_key_is_no_prefix() {
+    let hub = Arc::new(Hub::new(1));
+    let mut three = hub.changes(&[Scope::PairsUnder("abc".into())], 1);
+    hub.publish(2, vec![change(&[Scope::Pair("abé".into())], "s")]);
+    assert!(poll(&mut three).is_pending());
+}
+
+#[test]
+fn a_watch_registered_late_sees_what_was_published_before() {
+    let hub = Arc::new(Hub::new(1));
+    hub.publish(5, vec![change(&[service("web")], "s")]);
+    // The mark is made now, so it must assume that the last batch touched it.
+    let mut web = hub.changes(&[service("web")], 4);
+    assert_eq!(poll(&mut web), Poll::Ready(5));
+    let mut later = hub.changes(&[service("web")], 5);
+    assert!(poll(&mut later).is_pending());
+}
+
+#[tokio::test]
+async fn the_stream_gives_every_batch_of_its_scopes_in_order() {
+    let hub = Arc::new(Hub::new(1));
+    let mut web = hub.changes(&[service("web")], 1);
+    hub.publish(2, vec![change(&[service("web")], "a"), change(&[service("api")], "b")]);
+    hub.publish(3, vec![change(&[service("api")], "c")]);
+    hub.publish(4, vec![change(&[service("web")], "d")]);
+
+    let (index, objects) = web.next().await.unwrap();
+    assert_eq!((index, objects), (2, vec![(Object::Session("a".into()), ChangeKind::Changed)]));
+    assert_eq!(web.next().await.unwrap().0, 4);
+}
+
+#[tokio::test]
+async fn a_reader_that_comes_too_late_is_told_that_it_lost_changes() {
+    let hub = Arc::new(Hub::new(1));
+    for index in 2..(HISTORY_CHANGES_MAX as Index + 4) {
+        hub.publish(index, vec![change(&[service("web")], "s")]);
+    }
+    assert_eq!(hub.changes(&[service("web")], 1).next().await, Err(Lost));
+    assert!(hub.changes(&[service("web")], 10).next().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_replaced_state_wakes_every_waiter_and_loses_its_history() {
+    let hub = Arc::new(Hub::new(1));
+    let mut web = hub.changes(&[service("web")], 1);
+    let reset = hub.clone();
+    let waiting = tokio::spawn(async move { web.next().await });
+    tokio::task::yield_now().await;
+    reset.reset(9);
+    assert_eq!(waiting.await.unwrap(), Err(Lost));
+}
+
+#[test]
+fn marks_that_nobody_holds_are_swept() {
+    let hub = Arc::new(Hub::new(1));
+    for n in 0..10 * MARKS_BEFORE_SWEEP {
+        drop(hub.changes(&[service(&n.to_string())], 1));
+    }
+    assert!(hub.n_marks() <= MARKS_BEFORE_SWEEP);
+}
+
+#[test]
+fn a_waiter_that_went_away_leaves_no_waker() {
+    let hub = Arc::new(Hub::new(1));
+    let mut web = hub.changes(&[service("web")], 1);
+    let mark = web.marks.0[0].clone();
+    assert!(poll(&mut web).is_pending());
+    assert_eq!(lock(&mark.waiters).places.iter().flatten().count(), 1);
+    drop(web);
+    assert_eq!(lock(&mark.waiters).places.iter().flatten().count(), 0);
+}
