@@ -1,0 +1,161 @@
+//! One server for one case: started in memory on ports of its own, gone when the case is over.
+//!
+//! Our binary is told to take any free port and to write what it bound into a ready file. A real
+//! Consul knows neither, so it is given ports that were free a moment ago and is asked over HTTP
+//! until it has a leader.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::process::{self, Group};
+
+/// How long a server may take to be ready; a real Consul takes some seconds.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const GLANCE: Duration = Duration::from_millis(20);
+/// Ports of a real Consul: HTTP, DNS, gRPC, gRPC with TLS, server, two of gossip.
+const CONSUL_PORTS: usize = 7;
+
+/// A running server; it ends when this is dropped.
+pub(super) struct Server {
+    /// Address of its HTTP API, `127.0.0.1:PORT`.
+    pub(super) http: String,
+    /// Address of its DNS server.
+    pub(super) dns: String,
+    group: Group,
+}
+
+impl Server {
+    /// Starts the binary in memory and waits until it serves; `scratch` is a folder of its own.
+    pub(super) fn start(binary: &Path, scratch: &Path) -> Result<Self, String> {
+        if is_consul(binary) {
+            Self::start_consul(binary, scratch)
+        } else {
+            Self::start_muster(binary, scratch)
+        }
+    }
+
+    fn start_muster(binary: &Path, scratch: &Path) -> Result<Self, String> {
+        let ready = scratch.join("ready.json");
+        let log = scratch.join("server.log");
+        let mut command = Command::new(binary);
+        command.args(["agent", "--dev", "--enable-script-checks"]);
+        command.args(["--http-port", "0", "--dns-port", "0"]).arg("--ready-file").arg(&ready);
+        let mut group = Group::start(&mut command, &log).map_err(|error| error.to_string())?;
+        let text = wait_for(&mut group, &log, || {
+            let text = std::fs::read_to_string(&ready).ok()?;
+            serde_json::from_str::<Value>(&text).ok()
+        })?;
+        let address = |name: &str| {
+            let found = text[name].as_str().map(str::to_owned);
+            found.ok_or_else(|| format!("the ready file names no {name} address: {text}"))
+        };
+        Ok(Self { http: address("http")?, dns: address("dns")?, group })
+    }
+
+    fn start_consul(binary: &Path, scratch: &Path) -> Result<Self, String> {
+        let ports = free_ports(CONSUL_PORTS)?;
+        let log = scratch.join("server.log");
+        let mut command = Command::new(binary);
+        command.args(["agent", "-dev", "-node", "muster-test", "-enable-script-checks"]);
+        command.args(["-bind", "127.0.0.1", "-hcl", "performance { raft_multiplier = 1 }"]);
+        let flags = ["http", "dns", "grpc", "grpc-tls", "server", "serf-lan", "serf-wan"];
+        for (flag, port) in flags.iter().zip(&ports) {
+            command.arg(format!("-{flag}-port={port}"));
+        }
+        let mut group = Group::start(&mut command, &log).map_err(|error| error.to_string())?;
+        let http = format!("127.0.0.1:{}", ports[0]);
+        wait_for(&mut group, &log, || {
+            ask(&http, "/v1/catalog/nodes").filter(|answer| answer.contains("muster-test"))
+        })?;
+        Ok(Self { http, dns: format!("127.0.0.1:{}", ports[1]), group })
+    }
+
+    /// Whether the server is still there: a client may not bring it down.
+    pub(super) fn is_running(&mut self) -> bool {
+        matches!(self.group.ended(), Ok(None))
+    }
+
+    /// Ends the server as a person would.
+    pub(super) fn stop(self) -> Result<(), String> {
+        match self.group.interrupt() {
+            Ok(process::Ending::Exited(_)) => Ok(()),
+            Ok(process::Ending::TimedOut) => Err("the server does not end on SIGINT".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Whether the binary says of itself that it is Consul.
+fn is_consul(binary: &Path) -> bool {
+    let said = Command::new(binary).arg("version").output();
+    said.is_ok_and(|said| said.stdout.starts_with(b"Consul v"))
+}
+
+fn wait_for<T>(
+    group: &mut Group,
+    log: &Path,
+    mut ready: impl FnMut() -> Option<T>,
+) -> Result<T, String> {
+    let started_at = Instant::now();
+    while started_at.elapsed() < READY_WITHIN {
+        if let Some(found) = ready() {
+            return Ok(found);
+        }
+        if let Ok(Some(status)) = group.ended() {
+            let said = process::tail(log, 20);
+            return Err(format!("the server ended before it was ready ({status}):\n{said}"));
+        }
+        std::thread::sleep(GLANCE);
+    }
+    let said = process::tail(log, 20);
+    Err(format!("the server was not ready within {} s:\n{said}", READY_WITHIN.as_secs()))
+}
+
+/// Ports that nobody listens on, held together while they are chosen so that they differ.
+fn free_ports(n_ports: usize) -> Result<Vec<u16>, String> {
+    let held: Result<Vec<TcpListener>, _> =
+        (0..n_ports).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
+    let held = held.map_err(|error| error.to_string())?;
+    held.iter()
+        .map(|listener| listener.local_addr().map(|address| address.port()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())
+}
+
+/// The whole answer to a GET, or nothing if there is no server yet.
+fn ask(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(READY_WITHIN)).ok()?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chosen_ports_differ() {
+        let mut ports = free_ports(CONSUL_PORTS).expect("loopback has ports");
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), CONSUL_PORTS);
+    }
+
+    #[test]
+    fn a_server_that_ends_early_is_reported_with_its_words() {
+        let scratch = std::env::temp_dir().join(format!("xtask-launch-{}", std::process::id()));
+        std::fs::create_dir_all(&scratch).expect("a scratch folder");
+        let failed = Server::start(Path::new("/bin/false"), &scratch).err();
+        assert!(failed.expect("false is no server").contains("ended before it was ready"));
+        std::fs::remove_dir_all(&scratch).expect("the scratch folder is there");
+    }
+}
