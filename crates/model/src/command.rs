@@ -194,7 +194,7 @@ pub struct Registration {
 }
 
 /// What is deregistered.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum Target {
     /// The node with all it carries.
     #[n(0)]

@@ -161,6 +161,19 @@ pub enum Rule {
     },
 }
 
+/// Where a declaration to an agent came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Source {
+    /// A client asked for it; it is kept on disk.
+    #[default]
+    #[n(0)]
+    Client,
+    /// A definition file; it is read again at a reload.
+    #[n(1)]
+    File,
+}
+
 /// How a check speaks TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct TlsOptions {

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use muster_model::definition::CheckDefinition;
+pub use muster_model::definition::Source;
 use muster_model::{Check, Instance, Meta, Status, Text};
 use tokio::sync::watch;
 
@@ -104,34 +106,87 @@ pub struct Identity {
     pub version: &'static str,
 }
 
-/// What an agent vouches for now. Both lists are in the order of their ids.
+/// What an agent vouches for now. Persistent maps: a snapshot costs a pointer, a change the path to
+/// it, however many instances there are.
 #[derive(Clone, Debug, Default)]
 pub struct Vouched {
-    /// Instances.
-    pub instances: Vec<Arc<LocalInstance>>,
-    /// Checks of the node and of the instances, maintenance included.
-    pub checks: Vec<Arc<LocalCheck>>,
+    instances: OrdMap<Text, Arc<LocalInstance>>,
+    checks: OrdMap<Text, Arc<LocalCheck>>,
+    /// The same checks, by the instance they are about (empty: the node) and their id.
+    by_subject: OrdMap<(Text, Text), Arc<LocalCheck>>,
 }
 
 impl Vouched {
+    /// The instances, in the order of their ids.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<LocalInstance>> {
+        self.instances.values()
+    }
+
+    /// The checks of the node and of the instances, maintenance included, in the order of their
+    /// ids.
+    pub fn checks(&self) -> impl Iterator<Item = &Arc<LocalCheck>> {
+        self.checks.values()
+    }
+
+    /// How many instances there are.
+    pub fn n_instances(&self) -> usize {
+        self.instances.len()
+    }
+
+    /// How many checks there are.
+    pub fn n_checks(&self) -> usize {
+        self.checks.len()
+    }
+
     /// The instance with this id.
     pub fn instance(&self, id: &str) -> Option<&Arc<LocalInstance>> {
-        let at = self.instances.binary_search_by(|own| own.instance.id.as_str().cmp(id)).ok()?;
-        Some(&self.instances[at])
+        self.instances.get(id)
     }
 
     /// The check with this id.
     pub fn check(&self, id: &str) -> Option<&Arc<LocalCheck>> {
-        let at = self.checks.binary_search_by(|own| own.check.id.as_str().cmp(id)).ok()?;
-        Some(&self.checks[at])
+        self.checks.get(id)
     }
 
-    /// The checks that decide the status of an instance: the node's and its own.
-    pub fn checks_of<'a>(&'a self, instance_id: &'a str) -> impl Iterator<Item = &'a LocalCheck> {
-        self.checks
-            .iter()
-            .map(|own| &**own)
-            .filter(move |own| own.check.is_about_node() || own.check.instance_id == *instance_id)
+    /// The checks that decide the status of an instance: the node's, then its own.
+    pub fn checks_of(&self, instance_id: &str) -> impl Iterator<Item = &Arc<LocalCheck>> {
+        self.checks_about("").chain(self.checks_about(instance_id))
+    }
+
+    /// The checks about one instance (empty: about the node), in the order of their ids.
+    pub fn checks_about(&self, instance_id: &str) -> impl Iterator<Item = &Arc<LocalCheck>> {
+        let subject = Text::from(instance_id);
+        self.by_subject
+            .range((subject.clone(), Text::default())..)
+            .take_while(move |((own, _), _)| *own == subject)
+            .map(|(_, check)| check)
+    }
+
+    /// Adds an instance, or replaces the one with its id. Its checks are not touched.
+    pub fn put_instance(&mut self, instance: LocalInstance) {
+        self.instances.insert(instance.instance.id.clone(), Arc::new(instance));
+    }
+
+    /// Takes an instance out. Its checks are not touched.
+    pub fn remove_instance(&mut self, id: &str) {
+        self.instances.remove(id);
+    }
+
+    /// Adds a check, or replaces the one with its id.
+    pub fn put_check(&mut self, check: LocalCheck) {
+        self.remove_check(&check.check.id);
+        let check = Arc::new(check);
+        let subject = (check.check.instance_id.clone(), check.check.id.clone());
+        self.by_subject.insert(subject, check.clone());
+        self.checks.insert(check.check.id.clone(), check);
+    }
+
+    /// Takes a check out.
+    pub fn remove_check(&mut self, id: &str) {
+        if let Some(gone) = self.checks.remove(id) {
+            let subject = (gone.check.instance_id.clone(), gone.check.id.clone());
+            self.by_subject.remove(&subject);
+        }
     }
 }
 
@@ -150,19 +205,9 @@ pub struct LocalCheck {
     /// Its present word.
     pub check: Check,
     /// The rule by which it is run.
-    pub definition: CheckDefinition,
+    pub definition: Arc<CheckDefinition>,
     /// Where its declaration came from.
     pub source: Source,
-}
-
-/// Where a declaration came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
-    /// A client asked for it; it is kept on disk.
-    #[default]
-    Client,
-    /// A definition file; it is read again at a reload.
-    File,
 }
 
 /// The declaration of an instance.
@@ -217,4 +262,28 @@ pub struct Event {
     pub fired: NewEvent,
     /// Its Lamport time.
     pub lamport_time: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(id: &str, instance_id: &str) -> LocalCheck {
+        let check = Check { id: id.into(), instance_id: instance_id.into(), ..Check::default() };
+        LocalCheck { check, ..LocalCheck::default() }
+    }
+
+    #[test]
+    fn checks_of_an_instance_are_the_nodes_and_its_own() {
+        let mut vouched = Vouched::default();
+        for (id, instance_id) in [("a", "web"), ("b", ""), ("c", "web-2"), ("d", "web")] {
+            vouched.put_check(check(id, instance_id));
+        }
+        let of_web: Vec<_> = vouched.checks_of("web").map(|own| own.check.id.as_str()).collect();
+        assert_eq!(of_web, ["b", "a", "d"]);
+        vouched.put_check(check("a", "web-2"));
+        vouched.remove_check("d");
+        assert_eq!(vouched.checks_about("web").count(), 0);
+        assert_eq!((vouched.checks_about("web-2").count(), vouched.n_checks()), (2, 3));
+    }
 }
