@@ -7,7 +7,7 @@
 //!
 //! A type writes one table:
 //!
-//! ```ignore
+//! ```text
 //! filter_fields! { CheckView<'_> {
 //!     "Status":      Kind::Text  => |check| check.status;
 //!     "ServiceTags": Kind::Texts => |check| Value::Texts(&check.service_tags);
