@@ -1,0 +1,200 @@
+//! Leases: promises to renew within a ttl, else to expire.
+//!
+//! A lease never expires early: not before its ttl has passed since the last renewal, and a new
+//! leader, who saw none of the renewals, grants each lease a full term. Expiry is decided here by
+//! the leader but done by the log. While it is on its way there ([`Renewal::Expiring`]) a renewal
+//! can be neither granted nor refused and has to wait for the outcome.
+//!
+//! Renewals are many and cost one look-up: a lease's alarm is left where it is and set anew only
+//! when it goes off.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use muster_model::Text;
+
+use crate::Moment;
+
+/// All leases of one leader's term.
+#[derive(Debug, Default)]
+pub struct Leases {
+    by_id: BTreeMap<Text, Lease>,
+    /// One for each lease that is not expiring; never later than the lease expires.
+    alarms: BTreeSet<(Moment, Text)>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    ttl: Duration,
+    expires_at: Moment,
+    /// Where the lease stands among the alarms; nothing while it is expiring.
+    alarm_at: Option<Moment>,
+}
+
+/// What became of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It holds for another ttl.
+    Renewed,
+    /// Its expiry is in the log: the outcome has to be waited for.
+    Expiring,
+    /// There is no such lease.
+    Unknown,
+}
+
+impl Leases {
+    /// Begins a term of leadership: exactly these leases are there, each with its full ttl.
+    pub fn take_over(&mut self, leases: impl IntoIterator<Item = (Text, Duration)>, now: Moment) {
+        *self = Leases::default();
+        for (id, ttl) in leases {
+            self.grant(id, ttl, now);
+        }
+    }
+
+    /// Grants a lease, or grants it anew.
+    pub fn grant(&mut self, id: Text, ttl: Duration, now: Moment) {
+        self.end(&id);
+        let expires_at = now + ttl;
+        self.alarms.insert((expires_at, id.clone()));
+        self.by_id.insert(id, Lease { ttl, expires_at, alarm_at: Some(expires_at) });
+    }
+
+    /// Keeps a lease alive.
+    pub fn renew(&mut self, id: &Text, now: Moment) -> Renewal {
+        let Some(lease) = self.by_id.get_mut(id) else { return Renewal::Unknown };
+        if lease.alarm_at.is_none() {
+            return Renewal::Expiring;
+        }
+        lease.expires_at = now + lease.ttl;
+        Renewal::Renewed
+    }
+
+    /// Forgets a lease: what it kept alive is gone.
+    pub fn end(&mut self, id: &Text) {
+        let Some(lease) = self.by_id.remove(id) else { return };
+        if let Some(alarm_at) = lease.alarm_at {
+            self.alarms.remove(&(alarm_at, id.clone()));
+        }
+    }
+
+    /// A lease that has run out. It is expiring from now on: whoever asked must tell the log, then
+    /// call [`Leases::end`], or [`Leases::grant`] where the log did not take it.
+    pub fn expire_next(&mut self, now: Moment) -> Option<Text> {
+        loop {
+            let (alarm_at, _) = self.alarms.first()?;
+            if *alarm_at > now {
+                return None;
+            }
+            let (_, id) = self.alarms.pop_first()?;
+            let lease = self.by_id.get_mut(&id).expect("each alarm has its lease");
+            if lease.expires_at <= now {
+                lease.alarm_at = None;
+                return Some(id);
+            }
+            lease.alarm_at = Some(lease.expires_at);
+            self.alarms.insert((lease.expires_at, id));
+        }
+    }
+
+    /// When [`Leases::expire_next`] has something to look at. May be early, never late.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// The ttl of a lease.
+    pub fn ttl(&self, id: &Text) -> Option<Duration> {
+        self.by_id.get(id).map(|lease| lease.ttl)
+    }
+
+    /// Leases there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::after_start(Duration::from_secs(seconds))
+    }
+
+    const TTL: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_renewed_lease_does_not_expire() {
+        let mut leases = Leases::default();
+        leases.grant("s".into(), TTL, at(0));
+        assert_eq!(leases.renew(&"s".into(), at(9)), Renewal::Renewed);
+        assert_eq!(leases.expire_next(at(18)), None);
+        assert_eq!(leases.next_deadline(), Some(at(19)));
+        assert_eq!(leases.expire_next(at(19)), Some("s".into()));
+    }
+
+    #[test]
+    fn a_renewal_waits_for_an_expiry_that_is_in_the_log() {
+        let mut leases = Leases::default();
+        let id = Text::from("s");
+        leases.grant(id.clone(), TTL, at(0));
+        assert_eq!(leases.expire_next(at(10)), Some(id.clone()));
+        assert_eq!(leases.renew(&id, at(10)), Renewal::Expiring);
+        assert_eq!(leases.expire_next(at(100)), None, "a lease expires once");
+        leases.grant(id.clone(), TTL, at(100));
+        assert_eq!(leases.renew(&id, at(105)), Renewal::Renewed);
+        leases.end(&id);
+        assert_eq!(leases.renew(&id, at(106)), Renewal::Unknown);
+        assert_eq!(leases.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_new_leader_grants_a_full_term() {
+        let mut leases = Leases::default();
+        leases.grant("old".into(), TTL, at(0));
+        leases.take_over([("s".into(), TTL)], at(9));
+        assert_eq!((leases.len(), leases.expire_next(at(18))), (1, None));
+        assert_eq!(leases.expire_next(at(19)), Some("s".into()));
+    }
+
+    proptest! {
+        /// Against a list that remembers nothing but the last renewal of each lease.
+        #[test]
+        fn leases_expire_exactly_when_their_ttl_has_passed(
+            steps in prop::collection::vec((0_u8..6, 1_u64..8, prop::bool::ANY), 1..200),
+        ) {
+            let mut leases = Leases::default();
+            let mut naive: BTreeMap<Text, u64> = BTreeMap::new();
+            let mut now = 0;
+            for (name, pause, grants) in steps {
+                now += pause;
+                let id = Text::from(name.to_string());
+                let mut expired = Vec::new();
+                while let Some(id) = leases.expire_next(at(now)) {
+                    leases.end(&id);
+                    expired.push(id);
+                }
+                expired.sort();
+                let due: Vec<Text> = naive
+                    .extract_if(.., |_, since| *since + TTL.as_secs() <= now)
+                    .map(|(id, _)| id)
+                    .collect();
+                prop_assert_eq!(expired, due);
+                if grants {
+                    leases.grant(id.clone(), TTL, at(now));
+                    naive.insert(id, now);
+                } else {
+                    let renewal = leases.renew(&id, at(now));
+                    prop_assert_eq!(renewal == Renewal::Renewed, naive.contains_key(&id));
+                    naive.entry(id).and_modify(|since| *since = now);
+                }
+            }
+        }
+    }
+}
