@@ -62,7 +62,7 @@ pub(crate) struct Selection {
     is_quick: bool,
     names: Vec<String>,
     binary: Option<PathBuf>,
-    /// Of the Go suite, only tests whose names contain this.
+    /// Of the Go suite, only tests whose names match this.
     only: Option<String>,
     /// Write what the Go suite showed into its list of results.
     updates: bool,

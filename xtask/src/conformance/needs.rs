@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::process::Ending;
 use crate::{process, repository};
 
 const INSTALL_WITHIN: Duration = Duration::from_secs(600);
@@ -75,10 +76,12 @@ fn install_pypi(requirement: &str) -> Result<(), String> {
     if mark.exists() {
         return Ok(());
     }
-    if !python().exists() {
+    let whole = python_home().join("whole");
+    if !whole.exists() {
         let mut create = Command::new("python3");
-        create.args(["-m", "venv"]).arg(python_home());
+        create.args(["-m", "venv", "--clear"]).arg(python_home());
         run(&mut create, "python-venv")?;
+        std::fs::write(&whole, "").map_err(|error| error.to_string())?;
     }
     let mut install = Command::new(python());
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement]);
@@ -92,6 +95,9 @@ fn run(command: &mut Command, name: &str) -> Result<(), String> {
     let log = cache.join(format!("{name}.log"));
     match process::run(command, INSTALL_WITHIN, &log) {
         Ok(ending) if ending.is_success() => Ok(()),
+        Ok(Ending::TimedOut) => {
+            Err(format!("{name} did not end in {} s", INSTALL_WITHIN.as_secs()))
+        }
         Ok(_) => Err(format!("{name} failed: {}", process::tail(&log, 3))),
         Err(error) => Err(format!("{name}: {error}")),
     }
