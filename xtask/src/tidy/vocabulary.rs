@@ -23,10 +23,10 @@ const FOREIGN: &[Foreign] = &[
     Foreign { word: "blacklist", instead: "what it does", at_home_in: &[] },
     Foreign { word: "whitelist", instead: "what it does", at_home_in: &[] },
     Foreign { word: "slave", instead: "follower", at_home_in: &[] },
-    // Consul's configuration files call a token so.
+    // `muster` reads Consul's configuration files, whose keys say these.
     Foreign { word: "master", instead: "leader", at_home_in: &["muster"] },
     Foreign { word: "unregister", instead: "deregister", at_home_in: &["front-eureka"] },
-    Foreign { word: "keepalive", instead: "renew", at_home_in: &["listen", "world"] },
+    Foreign { word: "keepalive", instead: "renew", at_home_in: &["listen", "muster", "world"] },
 ];
 
 /// The rule itself has to name the words.
