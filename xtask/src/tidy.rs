@@ -63,6 +63,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     complaints.extend(marks::machine_paths(&files));
     complaints.extend(documents::crates_in_architecture(&packages, &files));
     complaints.extend(documents::decisions_are_listed(&files));
+    complaints.extend(documents::paths_exist(&files));
     complaints.extend(documents::chores_exist(&files, &chore_names()));
 
     sizes::print(&sources);

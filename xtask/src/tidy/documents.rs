@@ -10,6 +10,8 @@ use crate::source::is_word;
 
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const DECISIONS: &str = "docs/decisions/";
+/// The folders of this repository: what starts so in a document is a path of ours.
+const FOLDERS: &[&str] = &["bench/", "conformance/", "crates/", "docs/", "xtask/"];
 
 /// Crates that ARCHITECTURE.md does not name, and crates it names that do not exist.
 pub(super) fn crates_in_architecture(packages: &[Package], files: &[TextFile]) -> Vec<Complaint> {
@@ -57,6 +59,35 @@ pub(super) fn chores_exist(files: &[TextFile], chores: &[&str]) -> Vec<Complaint
         }
     }
     complaints
+}
+
+/// Paths of this repository that a document names and that do not exist.
+pub(super) fn paths_exist(files: &[TextFile]) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for page in files.iter().filter(|file| file.path.ends_with(".md")) {
+        for (line, path) in code_spans(&page.text) {
+            let path = path.trim_end_matches('/');
+            let is_ours = FOLDERS.iter().any(|folder| path.starts_with(folder));
+            let is_whole = path.chars().all(|c| is_word(c) || "-./".contains(c));
+            let is_there = |file: &TextFile| {
+                let rest = file.path.strip_prefix(path);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if is_ours && is_whole && !files.iter().any(is_there) {
+                let says = format!("names {path}, which does not exist");
+                complaints.push(Complaint::new(&page.path, line, says));
+            }
+        }
+    }
+    complaints
+}
+
+/// What stands between backticks, with its line.
+fn code_spans(text: &str) -> Vec<(usize, &str)> {
+    let lines = text.lines().enumerate();
+    lines
+        .flat_map(|(at, line)| line.split('`').skip(1).step_by(2).map(move |s| (at + 1, s)))
+        .collect()
 }
 
 /// The word (hyphens included) after each `lead`, with its line.
@@ -107,6 +138,15 @@ mod tests {
         assert_eq!(decisions_are_listed(&[page()]).len(), 1);
         let list = file("docs/decisions/README.md", "- [DNS](dns.md)");
         assert!(decisions_are_listed(&[page(), list]).is_empty());
+    }
+
+    #[test]
+    fn a_path_that_does_not_exist_is_refused() {
+        let code = || file("crates/state/src/kv.rs", "");
+        let good = file("A.md", "See `crates/state/`, `crates/state/src/kv.rs`, `crates/*/src`.");
+        assert!(paths_exist(&[good, code()]).is_empty());
+        let bad = file("A.md", "See `crates/state/src/k`.");
+        assert_eq!(paths_exist(&[bad, code()]).len(), 1);
     }
 
     #[test]
