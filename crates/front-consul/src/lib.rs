@@ -1,6 +1,38 @@
-//! Consul's HTTP API, version 1, over the registry.
+//! Consul's HTTP API (`/v1`) over the door.
+//!
+//! A [`Front`] is a service: it takes an HTTP request and gives a future of a response, and knows
+//! neither sockets nor TLS nor HTTP's framing. It holds no state of its own beside the door.
 //!
 //! In reading order:
-//! - [`filter`]: the `?filter=` language.
+//! - [`front`]: from a request to a reply; [`routes`]: the table of all endpoints;
+//! - [`request`], [`parameters`], [`decode`]: what comes in; [`reply`], [`json`], [`body`],
+//!   [`failure`]: what goes out;
+//! - [`reading`]: what every reading endpoint has in common, blocking included;
+//! - [`bodies`]: what clients send; [`shapes`]: what they are given; [`filter`]: `?filter=`;
+//! - then one file for each URL area.
+//!
+//! Left out: ACLs, the service mesh beyond what registrations carry, peering, and everything that
+//! only Consul's enterprise edition has. `docs/consul-api.md` lists every endpoint.
 
+pub mod body;
 pub mod filter;
+pub mod front;
+pub mod limits;
+
+mod bodies;
+mod catalog;
+mod decode;
+mod duration;
+mod failure;
+mod health;
+mod json;
+mod parameters;
+mod reading;
+mod reply;
+mod request;
+mod routes;
+mod shapes;
+mod status;
+
+pub use body::Body;
+pub use front::{Front, Network, Serving, Settings};

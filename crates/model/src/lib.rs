@@ -6,7 +6,8 @@
 //!
 //! In reading order:
 //! - [`text`] and [`meta`]: shared strings and sorted facts, the bricks of everything below;
-//! - [`node`], [`instance`], [`check`]: the catalog; [`definition`]: the rule by which a check runs;
+//! - [`node`], [`instance`], [`check`]: the catalog; [`definition`]: the rule by which a check runs,
+//!   [`declared`]: the same as its author wrote it;
 //! - [`pair`], [`session`], [`prepared`], [`coordinate`], [`ca`], [`settings`]: what is kept beside;
 //! - [`scope`]: what an answer depends on, and so what a watch waits for;
 //! - [`command`] and [`outcome`]: a write and its result, the same on every replica;
@@ -18,6 +19,7 @@ pub mod ca;
 pub mod check;
 pub mod command;
 pub mod coordinate;
+pub mod declared;
 pub mod definition;
 pub mod instance;
 pub mod limits;

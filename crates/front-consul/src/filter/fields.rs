@@ -136,7 +136,6 @@ pub struct Each<I>(pub I);
 // ------------------------------------------------------------------------------------------------
 
 /// Implements [`Shaped`] and [`Fields`] for a type from one table: name, kind, where it is.
-#[allow(unused_macros, reason = "the endpoints' shapes use it")]
 macro_rules! filter_fields {
     ($owner:ty { $($name:literal: $kind:expr => |$this:ident| $value:expr;)* }) => {
         impl $crate::filter::Shaped for $owner {
@@ -154,7 +153,6 @@ macro_rules! filter_fields {
         }
     };
 }
-#[cfg_attr(not(test), allow(unused_imports, reason = "the endpoints' shapes use it"))]
 pub(crate) use filter_fields;
 
 // ------------------------------------------------------------------------------------------------

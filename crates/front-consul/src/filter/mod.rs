@@ -29,7 +29,6 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
-#[cfg_attr(not(test), allow(unused_imports, reason = "the endpoints' shapes use it"))]
 pub(crate) use fields::filter_fields;
 pub use fields::{
     Each, Fields, IntegerKind, Kind, Map, Question, Shape, Shaped, Structs, Texts, Value, shape_of,
