@@ -27,6 +27,9 @@ pub struct Answer {
     pub scopes: Vec<Scope>,
     /// The result itself.
     pub body: Body,
+    /// Whether it may be given again as long as none of its scopes is touched. Not so where its
+    /// order depends on coordinates: they drift all the time, and their drift wakes nobody.
+    pub is_lasting: bool,
     encoded: Mutex<Vec<(EncodingKey, Arc<dyn Any + Send + Sync>)>>,
     encoded_bytes: AtomicUsize,
 }
@@ -63,9 +66,15 @@ impl Answer {
             index: index.max(1),
             scopes,
             body,
+            is_lasting: true,
             encoded: Mutex::new(Vec::new()),
             encoded_bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// The same answer as one that is not to be given again.
+    pub fn for_once(self) -> Answer {
+        Answer { is_lasting: false, ..self }
     }
 
     /// What `make` gives for this answer, made once for each key and shared from then on.
@@ -101,6 +110,8 @@ impl Answer {
 
 /// The result of a query. Which variant answers which query is written at [`crate::Query`].
 #[derive(Debug)]
+// A body lives once, inside a shared answer: its size costs nothing.
+#[allow(clippy::large_enum_variant)]
 pub enum Body {
     /// For `Nodes`, in the order of their names.
     Nodes(Vec<Row<Node>>),

@@ -8,44 +8,63 @@
 
 use std::fmt;
 
+use minicbor::{Decode, Encode};
+
 use crate::{Status, Text};
 
 /// Something that a question can depend on and a change can touch.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Scope {
     /// The list of nodes: their names, addresses and facts.
+    #[n(0)]
     Nodes,
     /// One node, its instances and all its checks.
-    Node(Text),
+    #[n(1)]
+    Node(#[n(0)] Text),
     /// The list of services with their tags.
+    #[n(2)]
     Services,
     /// One service: its instances, their checks, and their nodes with the nodes' checks.
-    Service(Text),
+    #[n(3)]
+    Service(#[n(0)] Text),
     /// Every instance there is.
+    #[n(4)]
     Instances,
     /// Every check that has, or had, this status.
-    Checks(Status),
+    #[n(5)]
+    Checks(#[n(0)] Status),
     /// One key.
-    Pair(Text),
+    #[n(6)]
+    Pair(#[n(0)] Text),
     /// All keys that start so. A change of a key touches each of its prefixes.
-    PairsUnder(Text),
+    #[n(7)]
+    PairsUnder(#[n(0)] Text),
     /// One session.
-    Session(Text),
+    #[n(8)]
+    Session(#[n(0)] Text),
     /// The sessions of one node.
-    SessionsOf(Text),
+    #[n(9)]
+    SessionsOf(#[n(0)] Text),
     /// The list of sessions.
+    #[n(10)]
     Sessions,
     /// The stored questions.
+    #[n(11)]
     PreparedQueries,
     /// All coordinates.
+    #[n(12)]
     Coordinates,
     /// The coordinate of one node.
-    Coordinate(Text),
+    #[n(13)]
+    Coordinate(#[n(0)] Text),
     /// The roots of the built-in certificate authority.
+    #[n(14)]
     Roots,
     /// The settings of one kind.
-    Settings(Text),
+    #[n(15)]
+    Settings(#[n(0)] Text),
     /// Numbers over everything.
+    #[n(16)]
     Usage,
 }
 

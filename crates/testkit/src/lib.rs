@@ -1,1 +1,13 @@
-//! placeholder
+//! A registry over a bare state, for tests of whatever stands in front of the door.
+//!
+//! A [`Bench`] is the state and the hub with nothing between: a command is applied in the moment it
+//! is submitted, an answer is computed in the moment it is asked for, and time is what the test says
+//! it is. No agent, no log, no checks that run.
+//!
+//! - [`bench`]: the registry itself, with its clock;
+//! - [`catalog`]: what most tests register, in one line each.
+
+pub mod bench;
+pub mod catalog;
+
+pub use bench::Bench;

@@ -1,0 +1,102 @@
+//! Writing and removing instances.
+
+use std::sync::Arc;
+
+use muster_model::node::Origin;
+use muster_model::outcome::Denial;
+use muster_model::scope::{ChangeKind, Object};
+use muster_model::{Indexed, Instance, Scope, Status, Text};
+
+use super::InstanceEntry;
+use crate::state::Writing;
+
+/// Refuses an instance that could not be found again.
+pub(crate) fn deny_nameless(instance: &Instance) -> Result<(), Denial> {
+    if instance.id.is_empty() || instance.service.is_empty() {
+        return Err(Denial::Invalid("an instance needs an id and a service".into()));
+    }
+    Ok(())
+}
+
+impl Writing<'_> {
+    /// Writes an instance on a node that is there. Under another service than before it moves. What
+    /// an agent vouches for stays its own, whoever writes it.
+    pub(crate) fn put_instance(&mut self, node: &Text, instance: &Instance) {
+        let entry = self.state.catalog.node(node).expect("the caller has seen the node");
+        let node_name = entry.row.name.clone();
+        let old = entry.instance(&instance.id).cloned();
+        let mut new = instance.clone();
+        if let Some(old) = &old {
+            new.id = old.row.id.clone();
+            if old.row.origin == Origin::Agent {
+                new.origin = Origin::Agent;
+            }
+            if old.row.value == new {
+                return;
+            }
+        }
+        self.state.interner.share_instance(&mut new);
+        let name = new.service.folded();
+        let mut scopes =
+            vec![Scope::Node(node.clone()), Scope::Service(name.clone()), Scope::Instances];
+        let object =
+            Object::Instance { node: node_name, service: new.service.clone(), id: new.id.clone() };
+        let create_index = old.as_ref().map_or(self.index, |old| old.row.create_index);
+        let row = Indexed { value: new, create_index, modify_index: self.index };
+        if self.state.catalog.put_instance(node, Arc::new(row)) {
+            scopes.push(Scope::Services);
+        }
+        match &old {
+            None => {
+                scopes.push(Scope::Usage);
+                self.record(object, ChangeKind::Created, scopes);
+            }
+            Some(old) => {
+                self.add_scopes_of_old(old, &name, &mut scopes);
+                self.record(object, ChangeKind::Changed, scopes);
+                self.vanish_if_empty(&old.row.service.folded());
+            }
+        }
+    }
+
+    /// What a changed instance touches beside itself: the service it left, the checks that show it.
+    fn add_scopes_of_old(&self, old: &InstanceEntry, name: &Text, scopes: &mut Vec<Scope>) {
+        let old_name = old.row.service.folded();
+        if old_name != *name {
+            scopes.push(Scope::Service(old_name));
+        }
+        for status in Status::ALL {
+            if old.checks.iter().any(|check| check.status == status) {
+                scopes.push(Scope::Checks(status));
+            }
+        }
+        scopes.push(Scope::Usage);
+    }
+
+    /// Removes an instance with its checks. One that is not there is no refusal.
+    pub(crate) fn remove_instance(&mut self, node: &Text, id: &str) {
+        let Some(entry) = self.state.catalog.node(node) else { return };
+        let Some(instance) = entry.instance(id).cloned() else { return };
+        let node_name = entry.row.name.clone();
+        for check in &instance.checks {
+            self.remove_check(node, &check.id);
+        }
+        let name = instance.row.service.folded();
+        let mut scopes =
+            vec![Scope::Node(node.clone()), Scope::Service(name.clone()), Scope::Instances];
+        if self.state.catalog.remove_instance(node, id) {
+            scopes.push(Scope::Services);
+        }
+        scopes.push(Scope::Usage);
+        let (service, id) = (instance.row.service.clone(), instance.row.id.clone());
+        let object = Object::Instance { node: node_name, service, id };
+        self.record(object, ChangeKind::Removed, scopes);
+        self.vanish_if_empty(&name);
+    }
+
+    fn vanish_if_empty(&mut self, service: &Text) {
+        if self.state.catalog.service(service).is_none() {
+            self.vanish(&Scope::Service(service.clone()));
+        }
+    }
+}
