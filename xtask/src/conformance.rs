@@ -60,6 +60,8 @@ impl Tally {
 #[derive(Default)]
 pub(crate) struct Selection {
     is_quick: bool,
+    /// The tests of the workspace were just built.
+    follows_tests: bool,
     names: Vec<String>,
     binary: Option<PathBuf>,
     /// Of the Go suite, only tests whose names match this.
@@ -69,8 +71,9 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    pub(crate) fn quick() -> Self {
-        Self { is_quick: true, ..Self::default() }
+    /// The quick cases, after the tests of the workspace.
+    pub(crate) fn quick_after_tests() -> Self {
+        Self { is_quick: true, follows_tests: true, ..Self::default() }
     }
 
     fn parse(arguments: &[String]) -> Result<Self, Failure> {
@@ -128,7 +131,7 @@ pub(crate) fn run_selected(selection: &Selection) -> Result<Tally, Failure> {
         Some(path) => path
             .canonicalize()
             .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?,
-        None => build()?,
+        None => build(selection.follows_tests)?,
     };
     let mut tally = Tally::default();
     for case in cases.iter().filter(|case| selection.takes(&case.name, case.is_quick)) {
@@ -140,12 +143,16 @@ pub(crate) fn run_selected(selection: &Selection) -> Result<Tally, Failure> {
     Ok(tally)
 }
 
-/// Builds the binary as the tests are built, so that little is built twice.
-fn build() -> Result<PathBuf, Failure> {
+/// Builds the binary. Cargo unites the features that all selected targets ask of a library, so
+/// after the tests it is built together with them: alone it would build most libraries anew.
+fn build(with_tests: bool) -> Result<PathBuf, Failure> {
+    let selected: &[&str] =
+        if with_tests { &["--workspace", "--tests"] } else { &["--package", "muster"] };
     let root = repository::root();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let status = Command::new(cargo)
-        .args(["build", "--package", "muster"])
+        .args(["build", "--bin", "muster"])
+        .args(selected)
         .current_dir(&root)
         .status()
         .map_err(|error| Failure::NotInOrder(format!("cargo build: {error}")))?;
@@ -188,7 +195,7 @@ mod tests {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let by_name = Selection::parse(&words("tour --run Agent")).ok().expect("is a selection");
         assert!(by_name.takes("tour", false) && !by_name.takes("dns", true));
-        let quick = Selection::quick();
+        let quick = Selection::quick_after_tests();
         assert!(quick.takes("dns", true) && !quick.takes("dns", false));
         assert!(Selection::parse(&words("--what")).is_err());
         assert!(Selection::parse(&words("--binary")).is_err());

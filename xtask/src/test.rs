@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("test takes no arguments, not {unknown:?}")));
     }
     let mut tally = workspace_tests()?;
-    let clients = conformance::run_selected(&Selection::quick());
+    let clients = conformance::run_selected(&Selection::quick_after_tests());
     let unusable = match clients {
         Ok(counted) => {
             tally.add(counted);
