@@ -1,0 +1,68 @@
+//! The one trait between muster and the machine it runs on.
+//!
+//! A `World` is handed from the assembly to whatever needs an effect, as `Arc<dyn World>`. Its
+//! methods are few and plain, so that a list of all effects of the program is this file.
+//!
+//! Blocking work (a write and its fdatasync, the writing of a snapshot) is given away with
+//! [`World::start_blocking`], never done on a runtime thread; [`blocking`] is the form that waits
+//! for a result. A simulator runs such work at a moment of its own choosing.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::files::Files;
+use crate::net::{Address, Datagram, Listener, Stream};
+
+/// Work that may block its thread.
+pub type Work = Box<dyn FnOnce() + Send + 'static>;
+
+/// A connection that is being made.
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+/// Everything that reaches out of the process.
+pub trait World: Send + Sync + 'static {
+    /// The files of this machine.
+    fn files(&self) -> &dyn Files;
+
+    /// The wall clock, as the time since the start of 1970. Only for what people and protocols
+    /// read as a date; never for measuring.
+    fn wall_clock(&self) -> Duration;
+
+    /// Fresh entropy, from which seeded generators (and keys) are made.
+    fn seed(&self) -> [u8; 32];
+
+    /// Accepts streams at an address. Port 0 takes a free port, which the listener can tell.
+    fn listen(&self, at: &Address) -> io::Result<Box<dyn Listener>>;
+
+    /// Opens a stream to an address.
+    fn connect(&self, to: &Address) -> Connecting;
+
+    /// Binds a datagram socket. With `shared`, several sockets may be bound to one port and the
+    /// machine spreads the datagrams over them.
+    fn bind(&self, at: SocketAddr, shared: bool) -> io::Result<Box<dyn Datagram>>;
+
+    /// Runs work that may block, on a thread of a pool. Must be called inside the runtime.
+    fn start_blocking(&self, work: Work);
+
+    /// Starts a thread that lives as long as its work.
+    fn start_thread(&self, name: &str, work: Work) -> io::Result<()>;
+}
+
+/// Runs work that may block and waits for its result. `None` when the work panicked or the
+/// runtime is going down.
+pub async fn blocking<T: Send + 'static>(
+    world: &dyn World,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (done, result) = oneshot::channel();
+    world.start_blocking(Box::new(move || {
+        // The one who asked may have gone; then nobody needs the result.
+        let _ = done.send(work());
+    }));
+    result.await.ok()
+}
