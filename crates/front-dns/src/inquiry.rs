@@ -1,0 +1,539 @@
+//! One question on its way through the registry: from the name to what is found for it.
+//!
+//! An inquiry never waits. It takes what the registry has at hand; where that is not enough it ends
+//! with the [`Need`] of what is missing. Whoever holds the socket waits for that, puts it into
+//! [`Given`], and begins the same question again.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use muster_model::answer::{Answer, Body, EncodingKey, InstanceDetail, PreparedAnswer};
+use muster_model::query::InstanceFilter;
+use muster_model::{Meta, Query, Text};
+use muster_registry::{Answered, Asking, Call, Freshness, Refusal, Registry};
+
+use crate::compose::{Followed, Found, Records};
+use crate::limits::{ALIAS_DEPTH_MAX, ALIAS_RECORDS_MAX, ALIAS_TARGETS_MAX, NAME_SERVERS_MAX};
+use crate::records::address::{self, Family};
+use crate::records::{Entry, RecordSet, View, ns, ptr, srv, txt};
+use crate::schema::{Meaning, Schema, ServiceName};
+use crate::setup::{Setup, Zone, seconds};
+use crate::wire::kind;
+use crate::wire::name::Name;
+use crate::wire::query::DnsQuery;
+use crate::wire::writer::Section;
+
+/// What is missing to answer a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// An answer that the registry has to be waited for.
+    Registry {
+        /// The datacenter that shall answer; nothing: our own.
+        datacenter: Option<Text>,
+        /// The question.
+        query: Query,
+    },
+    /// The addresses of a name outside our domains.
+    Addresses {
+        /// The name, on the wire.
+        name: Vec<u8>,
+        /// A or AAAA.
+        kind: u16,
+    },
+}
+
+/// What was waited for.
+#[derive(Default)]
+pub struct Given {
+    answers: Vec<(Need, Result<Answered, Refusal>)>,
+    pub(crate) addresses: Vec<(Need, Vec<Followed>)>,
+}
+
+impl Given {
+    /// Keeps the registry's answer to a [`Need::Registry`].
+    pub fn put(&mut self, need: Need, result: Result<Answered, Refusal>) {
+        self.answers.push((need, result));
+    }
+}
+
+/// One question.
+pub(crate) struct Inquiry<'a> {
+    pub(crate) setup: &'a Setup,
+    pub(crate) registry: &'a dyn Registry,
+    pub(crate) query: &'a DnsQuery<'a>,
+    pub(crate) client: IpAddr,
+    pub(crate) given: &'a Given,
+    pub(crate) serial: u32,
+}
+
+/// Why an inquiry goes no further: with an end already, or for lack of something.
+pub(crate) enum Stop {
+    Found(Found),
+    Need(Need),
+}
+
+impl<'a> Inquiry<'a> {
+    /// What is found for the question, and the domain it lies in. Nothing where it is for another
+    /// server.
+    pub(crate) fn run(&self) -> Result<Option<(Found, Option<&'a Zone>)>, Need> {
+        let (name, kind) = (&self.query.name, self.query.kind);
+        match self.find(name, kind) {
+            Ok(Some((Found::Records(mut records), zone))) => {
+                match self.follow_aliases(&mut records) {
+                    Ok(()) => Ok(Some((Found::Records(records), Some(zone)))),
+                    Err(Stop::Found(found)) => Ok(Some((found, Some(zone)))),
+                    Err(Stop::Need(need)) => Err(need),
+                }
+            }
+            Ok(Some((found, zone))) => Ok(Some((found, Some(zone)))),
+            Err(Stop::Need(need)) => Err(need),
+            Err(Stop::Found(found)) => Ok(Some((found, None))),
+            Ok(None) if ptr::is_reverse(name) => match self.reverse(name, kind) {
+                Ok(found) => Ok(found.map(|found| (found, None))),
+                Err(Stop::Found(found)) => Ok(Some((found, None))),
+                Err(Stop::Need(need)) => Err(need),
+            },
+            Ok(None) if self.setup.settings.recursors.is_empty() => {
+                Ok(Some((Found::Refused, None)))
+            }
+            Ok(None) => Ok(None),
+        }
+    }
+
+    /// What is found for a name in our domains; nothing where it lies in none.
+    fn find(&self, name: &Name<'_>, kind: u16) -> Result<Option<(Found, &'a Zone)>, Stop> {
+        let mut last = None;
+        for zone in self.setup.zones.iter().filter(|zone| zone.holds(name)) {
+            let n_labels = name.n_labels() - zone.n_labels;
+            for meaning in zone.schema.readings(name, n_labels, kind) {
+                let found = match self.look_up(zone, &meaning, kind) {
+                    Ok(found) | Err(Stop::Found(found)) => found,
+                    Err(Stop::Need(need)) => return Err(Stop::Need(need)),
+                };
+                if !matches!(found, Found::NoName) {
+                    return Ok(Some((found, zone)));
+                }
+                last = Some((found, zone));
+            }
+            if matches!(zone.schema, Schema::Consul) {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    fn look_up(&self, zone: &'a Zone, meaning: &Meaning<'_>, kind: u16) -> Result<Found, Stop> {
+        match kind {
+            kind::SOA => return Ok(self.soa(zone)),
+            kind::NS => return self.name_servers(zone),
+            kind::ANY if *meaning == Meaning::Branch => return Ok(self.soa(zone)),
+            _ => {}
+        }
+        match meaning {
+            Meaning::Branch => Ok(Found::NoData),
+            Meaning::Nothing => Ok(Found::NoName),
+            Meaning::Service(named) => self.service(zone, named, kind),
+            Meaning::Node { name, datacenter } => self.node(zone, name, *datacenter, kind),
+            Meaning::Prepared { name, datacenter } => self.prepared(zone, name, *datacenter, kind),
+            Meaning::Address(ip) => Ok(self.spelled_address(*ip, kind)),
+        }
+    }
+
+    // -------------------------------------------------------------------- one for each meaning
+
+    fn service(&self, zone: &Zone, named: &ServiceName<'_>, kind: u16) -> Result<Found, Stop> {
+        let query = Query::Instances(InstanceFilter {
+            service: named.service.into(),
+            tags: named.tag.map(Text::from).into_iter().collect(),
+            health: self.setup.health,
+            ..InstanceFilter::default()
+        });
+        let answer = self.ask(named.datacenter, query)?;
+        let Body::Instances(details) = &answer.body else { return Ok(Found::Failed) };
+        let view = self.view(zone, named);
+        let Some(set) = self.kept(zone, &answer, details, kind, &view) else {
+            let exists = details.iter().any(|detail| is_in(detail, &view));
+            return Ok(if exists { Found::NoData } else { Found::NoName });
+        };
+        let ttl = self.setup.service_ttl(named.service);
+        Ok(found_in(Records::new(set, ttl)))
+    }
+
+    fn prepared(
+        &self,
+        zone: &Zone,
+        name: &str,
+        datacenter: Option<&str>,
+        kind: u16,
+    ) -> Result<Found, Stop> {
+        let mut answer = self.execute(name, datacenter, None)?;
+        let is_near_client = |found: &PreparedAnswer| &*found.query.service.near == "_ip";
+        let mut depends_on_subnet = self.query.edns.and_then(|edns| edns.subnet).is_some();
+        if matches!(&answer.body, Body::Prepared(Some(found)) if is_near_client(found))
+            && let Some(node) = self.client_node()?
+        {
+            answer = self.execute(name, datacenter, Some(node))?;
+            depends_on_subnet = true;
+        }
+        let Body::Prepared(found) = &answer.body else { return Ok(Found::Failed) };
+        let Some(found) = found else { return Ok(Found::NoName) };
+        let named = ServiceName { datacenter, ..ServiceName::default() };
+        let view = self.view(zone, &named);
+        let Some(set) = self.kept(zone, &answer, &found.instances, kind, &view) else {
+            let exists = !found.instances.is_empty();
+            return Ok(if exists { Found::NoData } else { Found::NoName });
+        };
+        let own_ttl = go_duration(&found.query.dns_ttl).map(seconds);
+        let ttl = own_ttl.unwrap_or_else(|| self.setup.service_ttl(&found.query.service.service));
+        let in_order = !found.query.service.near.is_empty();
+        Ok(found_in(Records { in_order, depends_on_subnet, ..Records::new(set, ttl) }))
+    }
+
+    fn execute(
+        &self,
+        name: &str,
+        datacenter: Option<&str>,
+        near: Option<Text>,
+    ) -> Result<Arc<Answer>, Stop> {
+        let (id_or_name, agent) = (name.into(), self.setup.node.clone());
+        self.ask(datacenter, Query::ExecutePrepared { id_or_name, agent, near })
+    }
+
+    /// The node at the client's address, or at the one it asks on behalf of.
+    fn client_node(&self) -> Result<Option<Text>, Stop> {
+        let subnet = self.query.edns.and_then(|edns| edns.subnet);
+        let ip = subnet.and_then(|subnet| subnet.ip()).unwrap_or(self.client);
+        let address = ip.to_canonical().to_string().into();
+        let answer = self.ask(None, Query::AddressOwners { address })?;
+        let Body::Owners { nodes, .. } = &answer.body else { return Ok(None) };
+        Ok(nodes.first().map(|node| node.name.clone()))
+    }
+
+    fn node(
+        &self,
+        zone: &Zone,
+        name: &str,
+        datacenter: Option<&str>,
+        kind: u16,
+    ) -> Result<Found, Stop> {
+        let answer = self.ask(datacenter, Query::Node { name_or_id: name.into() })?;
+        let Body::Node(found) = &answer.body else { return Ok(Found::Failed) };
+        // An id leads to a node elsewhere; in DNS only its name does.
+        let found = found.as_ref().filter(|found| found.node.name.eq_ignore_ascii_case(name));
+        let Some(found) = found else { return Ok(Found::NoName) };
+        let named = ServiceName { datacenter, ..ServiceName::default() };
+        let view = self.view(zone, &named);
+        let Some(form) = node_form(kind) else { return Ok(Found::NoData) };
+        let set = answer.encoded(encoding_key(zone, form, &view), |_| {
+            let mut set = match Family::of(kind) {
+                Some(family) => address::of_node(&found.node, family, &view),
+                None => RecordSet::of_existing(true),
+            };
+            match kind {
+                kind::TXT | kind::ANY => txt::push_all(&mut set, &found.node.meta),
+                kind::A | kind::AAAA if view.node_meta_txt && !set.entries().is_empty() => {
+                    set.extras_are_of_owner = true;
+                    txt::push_extras(&mut set, &found.node.meta);
+                }
+                _ => {}
+            }
+            set
+        });
+        Ok(found_in(Records { in_order: true, ..Records::new(set, self.setup.node_ttl) }))
+    }
+
+    fn spelled_address(&self, ip: IpAddr, kind: u16) -> Found {
+        let mut set = RecordSet::of_existing(true);
+        address::push_ip(&mut set, ip);
+        let is_asked = matches!(
+            (ip, kind),
+            (IpAddr::V4(_), kind::A) | (IpAddr::V6(_), kind::AAAA) | (_, kind::ANY)
+        );
+        let section = if is_asked { Section::Answer } else { Section::Additional };
+        let records = Records::new(Arc::new(set), self.setup.node_ttl);
+        Found::Records(Records { section, ..records })
+    }
+
+    fn soa(&self, zone: &Zone) -> Found {
+        let records =
+            Records::new(Arc::new(zone.soa(self.serial)), self.setup.settings.soa.min_ttl);
+        Found::Records(Records { of_domain: true, ..records })
+    }
+
+    fn name_servers(&self, zone: &Zone) -> Result<Found, Stop> {
+        let service = Text::from(ns::SERVERS);
+        let filter = InstanceFilter { service, ..InstanceFilter::default() };
+        let answer = self.ask(None, Query::Instances(filter))?;
+        let Body::Instances(details) = &answer.body else { return Ok(Found::Failed) };
+        let view = self.view(zone, &ServiceName::default());
+        let set =
+            answer.encoded(encoding_key(zone, FORM_NS, &view), |_| ns::of_servers(details, &view));
+        let mut records = Records::new(set, self.setup.node_ttl);
+        records.of_domain = true;
+        records.answers_max = NAME_SERVERS_MAX;
+        Ok(found_in(records))
+    }
+
+    /// The name behind an address. Nothing where others may know one.
+    fn reverse(&self, name: &Name<'_>, kind: u16) -> Result<Option<Found>, Stop> {
+        let has_recursors = !self.setup.settings.recursors.is_empty();
+        let unknown = if has_recursors { None } else { Some(Found::NoName) };
+        let ip = ptr::reversed_address(name);
+        let Some(ip) = ip.filter(|_| matches!(kind, kind::PTR | kind::ANY)) else {
+            return Ok(unknown);
+        };
+        let answer = self.ask(None, Query::AddressOwners { address: ip.to_string().into() })?;
+        let Body::Owners { nodes, instances } = &answer.body else {
+            return Ok(Some(Found::Failed));
+        };
+        let view = View { domain: self.setup.main_domain(), ..self.any_view() };
+        let set = ptr::of_owners(nodes, instances, &view);
+        let is_known = set.exists;
+        let records = Records::new(Arc::new(set), self.setup.node_ttl);
+        Ok(if is_known { Some(Found::Records(records)) } else { unknown })
+    }
+
+    // ------------------------------------------------------------------------------- aliases
+
+    /// Looks up where the aliases among the records lead to.
+    fn follow_aliases(&self, records: &mut Records) -> Result<(), Stop> {
+        let set = records.set.clone();
+        if self.query.kind == kind::CNAME || !set.has_aliases {
+            return Ok(());
+        }
+        let wanted = if self.query.kind == kind::AAAA { kind::AAAA } else { kind::A };
+        if let Some(entry) = self.only_entry(&set) {
+            self.follow(self.query.name.asked(), set.target(entry), wanted, &mut records.followed)?;
+            return Ok(());
+        }
+        for entry in set.entries().iter().filter(|own| own.is_alias).take(ALIAS_TARGETS_MAX) {
+            self.follow(&[], set.target(entry), wanted, &mut records.followed)?;
+        }
+        Ok(())
+    }
+
+    /// The alias that is given where only one may be. The same for the same question, so that what
+    /// was waited for is what is given.
+    fn only_entry<'s>(&self, set: &'s RecordSet) -> Option<&'s Entry> {
+        set.only_entry(self.query.id).map(|i| &set.entries()[i])
+    }
+
+    /// Appends the records that `target` leads to.
+    fn follow(
+        &self,
+        asked: &[u8],
+        target: &[u8],
+        kind: u16,
+        out: &mut Vec<Followed>,
+    ) -> Result<(), Stop> {
+        let mut target = target.to_vec();
+        for _ in 0..ALIAS_DEPTH_MAX {
+            let Ok(name) = Name::parse(&target) else { return Ok(()) };
+            let is_known = |owner: &[u8]| owner.eq_ignore_ascii_case(&target);
+            if is_known(asked) || out.iter().any(|record| is_known(&record.owner)) {
+                return Ok(());
+            }
+            let records = match self.find(&name, kind)? {
+                Some((Found::Records(records), _)) => records,
+                Some(_) => return Ok(()),
+                None => return self.follow_outside(&target, kind, out),
+            };
+            let own = |entry: &Entry| Followed {
+                owner: target.clone(),
+                piece: records.set.piece(entry).to_vec(),
+                ttl: records.ttl,
+            };
+            let Some(alias) = self.only_entry(&records.set) else {
+                let room = ALIAS_RECORDS_MAX.saturating_sub(out.len());
+                out.extend(records.set.entries().iter().take(room).map(own));
+                return Ok(());
+            };
+            out.push(own(alias));
+            target = records.set.target(alias).to_vec();
+        }
+        Ok(())
+    }
+
+    fn follow_outside(
+        &self,
+        target: &[u8],
+        kind: u16,
+        out: &mut Vec<Followed>,
+    ) -> Result<(), Stop> {
+        if self.setup.settings.recursors.is_empty() {
+            return Ok(());
+        }
+        let need = Need::Addresses { name: target.to_vec(), kind };
+        match self.given.addresses.iter().find(|(own, _)| *own == need) {
+            Some((_, found)) => {
+                out.extend(found.iter().take(ALIAS_RECORDS_MAX).cloned());
+                Ok(())
+            }
+            None => Err(Stop::Need(need)),
+        }
+    }
+
+    // ------------------------------------------------------------------------------- asking
+
+    /// The registry's answer, if it is at hand or was waited for.
+    fn ask(&self, datacenter: Option<&str>, query: Query) -> Result<Arc<Answer>, Stop> {
+        let is_own = datacenter.is_none_or(|named| *named == *self.setup.datacenter);
+        let result = if is_own {
+            self.at_hand(&self.setup.call, &query)
+        } else {
+            self.at_hand(&self.setup.call_to(datacenter), &query)
+        };
+        let result = result.or_else(|| {
+            let mut given = self.given.answers.iter();
+            let (_, result) = given.find(|(need, _)| {
+                matches!(need, Need::Registry { datacenter: own_datacenter, query: own }
+                    if *own == query && own_datacenter.as_deref() == datacenter.filter(|_| !is_own))
+            })?;
+            Some(result.clone())
+        });
+        match result {
+            Some(Ok(answered)) => Ok(answered.answer),
+            Some(Err(refusal)) => Err(Stop::Found(found_for(&refusal))),
+            None => {
+                let datacenter = datacenter.filter(|_| !is_own).map(Text::from);
+                Err(Stop::Need(Need::Registry { datacenter, query }))
+            }
+        }
+    }
+
+    fn at_hand(&self, call: &Call, query: &Query) -> Option<Result<Answered, Refusal>> {
+        let settings = &self.setup.settings;
+        if settings.allow_stale {
+            let answered = self.registry.peek(call, query)?;
+            let is_fresh = answered.standing.last_contact <= settings.max_stale;
+            return is_fresh.then_some(Ok(answered));
+        }
+        match self.registry.ask(call, query, Freshness::Default) {
+            Asking::Ready(result) => result,
+            Asking::Waiting(_) => None,
+        }
+    }
+
+    // -------------------------------------------------------------------------------- records
+
+    /// The records of instances for a kind of question; nothing where it has none of that kind.
+    fn kept(
+        &self,
+        zone: &Zone,
+        answer: &Answer,
+        details: &[InstanceDetail],
+        kind: u16,
+        view: &View<'_>,
+    ) -> Option<Arc<RecordSet>> {
+        let family = Family::of(kind);
+        if family.is_none() && kind != kind::SRV {
+            return None;
+        }
+        Some(answer.encoded(encoding_key(zone, u64::from(kind), view), |_| {
+            let in_env: Vec<InstanceDetail>;
+            let details = match view.env {
+                None => details,
+                Some(_) => {
+                    in_env = details.iter().filter(|own| is_in(own, view)).cloned().collect();
+                    &in_env
+                }
+            };
+            match family {
+                Some(family) => address::of_instances(details, family, view),
+                None => srv::of_instances(details, view),
+            }
+        }))
+    }
+
+    fn view<'v>(&'v self, zone: &'v Zone, named: &ServiceName<'v>) -> View<'v> {
+        let datacenter = named.datacenter.unwrap_or(&self.setup.datacenter);
+        let is_far = *datacenter != *self.setup.datacenter;
+        View {
+            domain: &zone.target_domain,
+            datacenter,
+            port: named.port,
+            env: named.env,
+            prefers_wan: is_far && self.setup.settings.translate_wan_addresses,
+            ..self.any_view()
+        }
+    }
+
+    fn any_view(&self) -> View<'_> {
+        View {
+            domain: "",
+            datacenter: &self.setup.datacenter,
+            port: None,
+            env: None,
+            prefers_wan: false,
+            node_meta_txt: self.setup.settings.node_meta_txt,
+        }
+    }
+}
+
+/// Whether an instance is in the environment that is asked for.
+fn is_in(detail: &InstanceDetail, view: &View<'_>) -> bool {
+    view.env.is_none_or(|env| {
+        let own = Meta::find(&detail.instance.meta, "env").map_or(view.datacenter, |own| own);
+        own.eq_ignore_ascii_case(env)
+    })
+}
+
+/// Records, or what it means that there are none.
+fn found_in(records: Records) -> Found {
+    match (records.set.entries().is_empty(), records.set.exists) {
+        (false, _) => Found::Records(records),
+        (true, true) => Found::NoData,
+        (true, false) => Found::NoName,
+    }
+}
+
+/// What a refusal looks like in DNS.
+fn found_for(refusal: &Refusal) -> Found {
+    match refusal {
+        Refusal::NoDatacenter(_)
+        | Refusal::Unknown(_)
+        | Refusal::Invalid(_)
+        | Refusal::Forbidden(_) => Found::NoName,
+        _ => Found::Failed,
+    }
+}
+
+/// The form of the name servers' records, which no kind of question has for a number.
+const FORM_NS: u64 = 1 << 16;
+/// Marks forms that depend on more than domain and kind.
+const FORM_OF_NODE: u64 = 1 << 17;
+
+fn node_form(kind: u16) -> Option<u64> {
+    let has_form = kind == kind::TXT || Family::of(kind).is_some();
+    has_form.then_some(FORM_OF_NODE | u64::from(kind))
+}
+
+fn encoding_key(zone: &Zone, form: u64, view: &View<'_>) -> EncodingKey {
+    let form = zone.form(form, view.port, view.env);
+    EncodingKey { front: "dns", form }
+}
+
+/// A duration as Go writes it (`10s`, `1m30s`, `500ms`); nothing where it is none.
+fn go_duration(text: &str) -> Option<std::time::Duration> {
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(digits);
+        let n_unit = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, next) = after.split_at(n_unit);
+        let seconds = match unit {
+            "h" => 3_600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        total += number.parse::<f64>().ok()? * seconds;
+        rest = next;
+    }
+    let is_given = !text.is_empty();
+    std::time::Duration::try_from_secs_f64(total).ok().filter(|_| is_given)
+}
