@@ -38,7 +38,7 @@ pub trait File: Send + Sync {
     fn truncate(&self, length: u64) -> io::Result<()>;
 }
 
-impl dyn File {
+impl dyn File + '_ {
     /// Writes all of the bytes.
     pub fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
         while !bytes.is_empty() {

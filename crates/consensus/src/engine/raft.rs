@@ -1,0 +1,176 @@
+//! The running engine: openraft put together, and its calls and figures in our words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, Fatal as RaftFatal, RaftError};
+use openraft::{Raft, RaftMetrics, ReadPolicy, ServerState};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::applier::Applier;
+use super::log_store::LogStore;
+use super::network::NoPeers;
+use super::settings::configure;
+use super::types::{Peer, Proposal, Types, to_roster};
+use crate::consensus::{Decided, Leadership, Settings};
+use crate::error::{Fatal, OnFatal, ProposeError, StartError};
+use crate::voters::Voter;
+
+/// How long the only voter may take from the end of the replay to leading.
+const FIRST_ELECTION: Duration = Duration::from_secs(30);
+
+/// openraft, running.
+pub(crate) struct Engine {
+    raft: Raft<Types, Applier>,
+}
+
+/// Where the engine stands.
+pub(crate) struct Standing {
+    pub(crate) term: u64,
+    pub(crate) snapshot_index: u64,
+}
+
+fn engine_error(error: &dyn std::fmt::Display) -> StartError {
+    StartError::Engine(error.to_string())
+}
+
+impl Engine {
+    /// Builds the engine over what is on disk. It does not stand for election by itself yet.
+    pub(crate) async fn build(
+        node: u64,
+        settings: &Settings,
+        log_store: LogStore,
+        applier: Applier,
+    ) -> Result<Engine, StartError> {
+        let config = configure(settings).map_err(|error| engine_error(&error))?;
+        let raft = Raft::new(node, config, NoPeers, log_store, applier)
+            .await
+            .map_err(|error| engine_error(&error))?;
+        Ok(Engine { raft })
+    }
+
+    /// Makes a new server the only voter of a new group.
+    pub(crate) async fn found(&self, address: &str) -> Result<(), StartError> {
+        let peer = Peer { address: address.to_owned() };
+        let group = BTreeMap::from([(*self.raft.node_id(), peer)]);
+        self.raft.initialize(group).await.map_err(|error| engine_error(&error))
+    }
+
+    /// Stands for election at once if nobody else votes, and waits until all that was on disk is
+    /// applied: true. With peers, starts the clock and leaves the rest to them: false.
+    ///
+    /// The only voter runs without ticks: it has nobody to send heartbeats to or to hear from.
+    pub(crate) async fn begin(&self, last_index: u64) -> Result<bool, StartError> {
+        let node = *self.raft.node_id();
+        if self.raft.voter_ids().any(|id| id != node) {
+            self.raft.runtime_config().tick(true);
+            return Ok(false);
+        }
+        self.raft.trigger().elect(false).await.map_err(|error| engine_error(&error))?;
+        let leads = |term: u64, applied: Option<(u64, u64)>| {
+            applied.is_some_and(|(of, index)| of == term && index >= last_index)
+        };
+        self.raft
+            .wait(Some(FIRST_ELECTION))
+            .metrics(
+                |now| {
+                    let applied = now.last_applied.as_ref();
+                    let applied = applied.map(|id| (id.committed_leader_id().term, id.index()));
+                    now.state == ServerState::Leader && leads(now.current_term, applied)
+                },
+                "leading, with everything on disk applied",
+            )
+            .await
+            .map_err(|error| engine_error(&error))?;
+        Ok(true)
+    }
+
+    /// Offers an entry to the log and waits until it is applied here.
+    pub(crate) async fn write(&self, proposal: Proposal) -> Result<Decided, ProposeError> {
+        match self.raft.client_write(proposal).await {
+            Ok(written) => Ok(Decided { index: written.log_id.index(), outcome: written.data.0 }),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                let leader = to.leader_id.zip(to.leader_node);
+                let leader = leader.map(|(id, peer)| Voter { id, address: peer.address });
+                Err(ProposeError::NotLeader(leader))
+            }
+            // The engine stopped, or lost the leadership, with the entry under way: what became
+            // of it the log will tell.
+            Err(RaftError::APIError(_) | RaftError::Fatal(_)) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// Asks a quorum whether this server still leads, and returns the index to read at.
+    pub(crate) async fn confirm(&self) -> Option<u64> {
+        let confirmed = self.raft.get_read_log_id(ReadPolicy::ReadIndex).await;
+        confirmed.ok().map(|(read, _)| read.log_id().index())
+    }
+
+    /// Writes a snapshot that has at least an index, and waits for it.
+    pub(crate) async fn snapshot(&self, index: u64) -> Result<u64, ProposeError> {
+        self.raft.trigger().snapshot().await.map_err(|_| ProposeError::Stopped)?;
+        let is_written =
+            |now: &RaftMetrics<Types>| now.snapshot.as_ref().is_some_and(|id| id.index() >= index);
+        let written = self.raft.wait(None).metrics(is_written, "a snapshot is written").await;
+        let metrics = written.map_err(|_| ProposeError::Stopped)?;
+        Ok(metrics.snapshot.map_or(0, |id| id.index()))
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let snapshot_index = now.snapshot.as_ref().map_or(0, |id| id.index());
+        Standing { term: now.current_term, snapshot_index }
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop in order");
+        }
+    }
+
+    /// Tells who leads, and that the engine has died.
+    pub(crate) fn watch(&self, on_fatal: OnFatal) -> (watch::Receiver<Leadership>, JoinHandle<()>) {
+        let (sender, receiver) = watch::channel(self.leadership());
+        let raft = self.raft.clone();
+        let task = tokio::spawn(async move {
+            let mut news = raft.server_metrics();
+            let engine = Engine { raft };
+            while news.changed().await.is_ok() {
+                let leadership = engine.leadership();
+                sender.send_if_modified(|known| {
+                    let is_news = *known != leadership;
+                    *known = leadership;
+                    is_news
+                });
+            }
+            engine.report_death(&on_fatal);
+        });
+        (receiver, task)
+    }
+
+    fn leadership(&self) -> Leadership {
+        let metrics = self.raft.server_metrics();
+        let now = metrics.borrow_watched();
+        let roster = to_roster(now.membership_config.membership());
+        let is_voter = |id| roster.sets.iter().any(|set| set.contains(&id));
+        let leader = now.current_leader;
+        Leadership {
+            term: now.vote.leader_id.term,
+            is_leader: leader == Some(now.id) && now.state == ServerState::Leader,
+            leader: roster.servers.iter().find(|server| Some(server.id) == leader).cloned(),
+            voters: roster.servers.iter().filter(|server| is_voter(server.id)).cloned().collect(),
+        }
+    }
+
+    fn report_death(&self, on_fatal: &OnFatal) {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        if let Err(RaftFatal::StorageError(_) | RaftFatal::Panicked) = &now.running_state {
+            let why = now.running_state.as_ref().err().map(ToString::to_string);
+            on_fatal(Fatal::Engine(why.unwrap_or_default()));
+        }
+    }
+}

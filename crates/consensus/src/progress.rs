@@ -1,0 +1,49 @@
+//! How far this server has come, readable by anybody without a lock.
+//!
+//! A server that is the only voter confirms reads from here: whatever was acknowledged was
+//! applied before, and nobody else can have acknowledged anything.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+/// Shared between the applier, which moves it, and whoever reads or waits.
+pub(crate) struct Progress {
+    applied: AtomicU64,
+    watch: watch::Sender<u64>,
+    /// Whether this server leads, is the only voter, and has applied all that it had on disk.
+    is_alone: AtomicBool,
+}
+
+impl Progress {
+    pub(crate) fn new(applied: u64) -> Self {
+        Progress {
+            applied: AtomicU64::new(applied),
+            watch: watch::Sender::new(applied),
+            is_alone: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes note that the machine has published everything up to an index.
+    pub(crate) fn applied(&self, index: u64) {
+        self.applied.store(index, Ordering::Release);
+        self.watch.send_replace(index);
+    }
+
+    pub(crate) fn index(&self) -> u64 {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.watch.subscribe()
+    }
+
+    pub(crate) fn set_alone(&self, is_alone: bool) {
+        self.is_alone.store(is_alone, Ordering::Release);
+    }
+
+    /// The index up to which everything acknowledged is applied, if this server alone decides.
+    pub(crate) fn confirmed(&self) -> Option<u64> {
+        self.is_alone.load(Ordering::Acquire).then(|| self.index())
+    }
+}
