@@ -1,5 +1,6 @@
 //! A machine whose state is every command it was given, and a folder to run it in.
 #![allow(unreachable_pub, dead_code, reason = "each test file uses its part of this")]
+#![allow(clippy::unwrap_used, reason = "this is test code")]
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
