@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # HAProxy fills its servers from SRV records and empties them again.
 # needs: debian haproxy haproxy
+# needs: program python3
 # needs: debian curl curl
 set -euo pipefail
 source "$CASES/steps.bash"

@@ -141,6 +141,8 @@ fn ask(address: &str, path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
@@ -151,10 +153,27 @@ mod tests {
         assert_eq!(ports.len(), PORTS.len());
     }
 
+    fn scratch(name: &str) -> PathBuf {
+        let scratch = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&scratch).expect("a scratch folder");
+        scratch
+    }
+
+    #[test]
+    fn a_server_is_ready_when_its_ready_file_says_where_it_listens() {
+        let scratch = scratch("ready");
+        let stand_in = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let stand_in = stand_in.join("src/conformance/launch/stand-in.sh");
+        let mut server = Server::start(&stand_in, &scratch).expect("the stand-in is ready");
+        assert_eq!((server.http.as_str(), server.dns.as_str()), ("127.0.0.1:1", "127.0.0.1:2"));
+        assert!(server.is_running());
+        server.stop().expect("it ends when interrupted");
+        std::fs::remove_dir_all(&scratch).expect("the scratch folder is there");
+    }
+
     #[test]
     fn a_server_that_ends_early_is_reported_with_its_words() {
-        let scratch = std::env::temp_dir().join(format!("xtask-launch-{}", std::process::id()));
-        std::fs::create_dir_all(&scratch).expect("a scratch folder");
+        let scratch = scratch("early");
         let failed = Server::start(Path::new("/bin/false"), &scratch).err();
         assert!(failed.expect("false is no server").contains("ended before it was ready"));
         std::fs::remove_dir_all(&scratch).expect("the scratch folder is there");
