@@ -76,6 +76,11 @@ impl Object {
         self.fields.iter().any(|(own, value)| own.eq_ignore_ascii_case(key) && !value.is_null())
     }
 
+    /// Whether no field is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.values().all(Value::is_null)
+    }
+
     /// Refuses fields that nobody took.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.fields.keys().next() {

@@ -19,8 +19,11 @@ pub mod filter;
 pub mod front;
 pub mod limits;
 
+mod agent;
 mod bodies;
 mod catalog;
+mod connect;
+mod coordinate;
 mod decode;
 mod duration;
 mod failure;
@@ -33,6 +36,7 @@ mod request;
 mod routes;
 mod shapes;
 mod status;
+mod wall_time;
 
 pub use body::Body;
 pub use front::{Front, Network, Serving, Settings};

@@ -33,6 +33,7 @@ pub(crate) struct Reading {
     form: &'static Form,
     style: Style,
     filter: Option<Text>,
+    subject: Text,
 }
 
 /// The form of a reply: how an answer becomes bytes. The name is part of the key under which the
@@ -48,6 +49,8 @@ pub(crate) struct Form {
 pub(crate) struct Shaping<'a> {
     /// The datacenter that the objects are in.
     pub(crate) datacenter: &'a str,
+    /// What the form is about beyond the query, or empty.
+    pub(crate) subject: &'a str,
     /// Whether the reply is indented.
     is_pretty: bool,
     /// The filter expression, or nothing where all is kept.
@@ -84,6 +87,7 @@ impl Reading {
             form,
             style: request.style,
             filter: filter.map(Text::from),
+            subject: Text::default(),
         })
     }
 }
@@ -151,6 +155,18 @@ impl Reading {
         self
     }
 
+    /// For forms that depend on something which the query does not say.
+    pub(crate) fn about(mut self, subject: &str) -> Reading {
+        self.subject = subject.into();
+        self
+    }
+
+    /// For endpoints whose answer is always taken from what is at hand.
+    pub(crate) fn cached(mut self) -> Reading {
+        self.terms.is_cached = true;
+        self
+    }
+
     /// For endpoints without an answer at hand: `cached` means nothing there.
     pub(crate) fn uncached(mut self) -> Reading {
         self.terms.is_cached = false;
@@ -214,21 +230,19 @@ impl Front {
 
     /// The reply that an answer makes in the form asked for.
     fn shape(&self, reading: &Reading, answered: &Answered) -> Reply {
-        let filter = reading.filter.as_deref();
         let plain = || {
-            let key = self.key(reading.form, reading.style.is_pretty, false, filter);
-            answered.answer.encoded(key, |answer| {
+            answered.answer.encoded(self.key(reading, false), |answer| {
                 let shaping = Shaping {
                     datacenter: reading.call.datacenter.as_ref().unwrap_or(self.datacenter()),
+                    subject: &reading.subject,
                     is_pretty: reading.style.is_pretty,
-                    filter,
+                    filter: reading.filter.as_deref(),
                 };
                 (reading.form.make)(&shaping, &answer.body).unwrap_or_else(Encoded::failure)
             })
         };
         let encoded: Arc<Encoded> = if reading.style.is_gzip {
-            let key = self.key(reading.form, reading.style.is_pretty, true, filter);
-            answered.answer.encoded(key, |_| plain().compressed())
+            answered.answer.encoded(self.key(reading, true), |_| plain().compressed())
         } else {
             plain()
         };
@@ -239,15 +253,10 @@ impl Front {
 
     /// The key of a form with what it depends on. Keyed by chance, so that nobody can choose a
     /// filter whose bytes are taken for another's.
-    fn key(
-        &self,
-        form: &Form,
-        is_pretty: bool,
-        is_gzip: bool,
-        filter: Option<&str>,
-    ) -> EncodingKey {
+    fn key(&self, reading: &Reading, is_gzip: bool) -> EncodingKey {
         let mut hasher = self.hashing().build_hasher();
-        (form.name, is_pretty, is_gzip, filter).hash(&mut hasher);
+        (reading.form.name, reading.style.is_pretty, is_gzip).hash(&mut hasher);
+        (&reading.filter, &reading.subject).hash(&mut hasher);
         EncodingKey { front: "consul", form: hasher.finish() }
     }
 }

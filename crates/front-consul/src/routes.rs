@@ -84,8 +84,20 @@ impl Route {
 }
 
 /// Every route, area by area.
-pub(crate) const AREAS: &[&[Route]] =
-    &[crate::status::ROUTES, crate::catalog::ROUTES, crate::health::ROUTES];
+pub(crate) const AREAS: &[&[Route]] = &[
+    crate::agent::checks::ROUTES,
+    crate::agent::health::ROUTES,
+    crate::agent::identity::ROUTES,
+    crate::agent::metrics::ROUTES,
+    crate::agent::monitor::ROUTES,
+    crate::agent::operations::ROUTES,
+    crate::agent::services::ROUTES,
+    crate::catalog::ROUTES,
+    crate::connect::ROUTES,
+    crate::coordinate::ROUTES,
+    crate::health::ROUTES,
+    crate::status::ROUTES,
+];
 
 /// The table, ordered for finding.
 pub(crate) struct Router {

@@ -1,11 +1,17 @@
-//! A check as its author declared it: several kinds may be named at once, and what is named may
-//! not fit together. Here it is settled into one rule, by the same order of precedence for
-//! definition files, the command line and every front-end.
+//! Instances and checks as their authors declared them, for definition files, the command line and
+//! every front-end alike.
+//!
+//! A declared check may name several kinds at once, and what it names may not fit together: here it
+//! is settled into one rule, by one order of precedence. Ids and names that nobody chose, and the
+//! rules that facts and weights must keep, stand here too.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::Text;
 use crate::definition::{CheckDefinition, Rule, TlsOptions};
+use crate::instance::{Endpoint, Extras, Weights};
+use crate::limits::{META_KEY_BYTES_MAX, META_PAIRS_MAX, META_VALUE_BYTES_MAX};
+use crate::{Meta, Text};
 
 /// How an author wants a check to be run. What was not said is empty, zero or false.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,6 +203,127 @@ impl DeclaredCheck {
     }
 }
 
+/// The start of the keys of facts that only the registry itself writes.
+pub const RESERVED_META_PREFIX: &str = "consul-";
+
+/// The id of the `nth` (from 1) of `n` checks of an instance, where its author chose none.
+pub fn check_id(instance_id: &str, nth: usize, n: usize) -> Text {
+    if n == 1 {
+        format!("service:{instance_id}").into()
+    } else {
+        format!("service:{instance_id}:{nth}").into()
+    }
+}
+
+/// The name of a check of an instance, where its author chose none.
+pub fn check_name(service: &str) -> Text {
+    format!("Service '{service}' check").into()
+}
+
+/// Whether an address is one that everybody listens on and nobody can reach.
+pub fn is_unspecified(address: &str) -> bool {
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    bare.unwrap_or(address).parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
+}
+
+/// Adds an instance's own address to its tagged addresses, as the one of its family, where its
+/// author did not say otherwise.
+pub fn tag_own_address(extras: &mut Extras, address: &str, port: u16) {
+    let Ok(ip) = address.parse::<IpAddr>() else { return };
+    let purposes = if ip.is_ipv4() { ["lan_ipv4", "wan_ipv4"] } else { ["lan_ipv6", "wan_ipv6"] };
+    let mut all = std::mem::take(&mut extras.tagged_addresses).into_vec();
+    for purpose in purposes {
+        if !all.iter().any(|(own, _)| own == purpose) {
+            all.push((purpose.into(), Endpoint { address: address.into(), port }));
+        }
+    }
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    extras.tagged_addresses = all.into();
+}
+
+/// Which rule of facts is not kept. Their author must change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetaMisfit<'a> {
+    /// There are too many.
+    #[error("more than {META_PAIRS_MAX} facts")]
+    TooMany,
+    /// This one has no key.
+    #[error("a fact without a key")]
+    KeyBlank(&'a Text, &'a Text),
+    /// The key has other characters than letters, digits, `-` and `_`.
+    #[error("the key {0:?} has characters that are not allowed")]
+    KeyCharacters(&'a Text, &'a Text),
+    /// The key is too long.
+    #[error("the key {0:?} has more than {META_KEY_BYTES_MAX} bytes")]
+    KeyTooLong(&'a Text, &'a Text),
+    /// The key belongs to the registry itself.
+    #[error("the key {0:?} begins with {RESERVED_META_PREFIX:?}")]
+    KeyReserved(&'a Text, &'a Text),
+    /// The value is too long.
+    #[error("the value of {0:?} has more than {META_VALUE_BYTES_MAX} bytes")]
+    ValueTooLong(&'a Text, &'a Text),
+}
+
+/// Looks whether declared facts keep the rules.
+///
+/// # Errors
+/// Names the first that does not.
+pub fn check_meta(meta: &Meta) -> Result<(), MetaMisfit<'_>> {
+    if meta.len() > META_PAIRS_MAX {
+        return Err(MetaMisfit::TooMany);
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    for (key, value) in meta {
+        if key.is_empty() {
+            return Err(MetaMisfit::KeyBlank(key, value));
+        }
+        if !key.chars().all(is_plain) {
+            return Err(MetaMisfit::KeyCharacters(key, value));
+        }
+        if key.len() > META_KEY_BYTES_MAX {
+            return Err(MetaMisfit::KeyTooLong(key, value));
+        }
+        if key.starts_with(RESERVED_META_PREFIX) {
+            return Err(MetaMisfit::KeyReserved(key, value));
+        }
+        if value.len() > META_VALUE_BYTES_MAX {
+            return Err(MetaMisfit::ValueTooLong(key, value));
+        }
+    }
+    Ok(())
+}
+
+/// Which bound of weights is not kept. Their author must change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeightMisfit {
+    /// An instance that passes takes some of the load.
+    #[error("the weight while passing must be greater than 0")]
+    PassingTooSmall,
+    /// No instance takes less than nothing.
+    #[error("the weight while warning must not be negative")]
+    WarningNegative,
+    /// DNS has no room for more.
+    #[error("a weight must be between 0 and 65535")]
+    TooLarge,
+}
+
+/// Weights as declared.
+///
+/// # Errors
+/// Names the bound that is not kept.
+pub fn weights(passing: i64, warning: i64) -> Result<Weights, WeightMisfit> {
+    if passing < 1 {
+        return Err(WeightMisfit::PassingTooSmall);
+    }
+    if warning < 0 {
+        return Err(WeightMisfit::WarningNegative);
+    }
+    match (u16::try_from(passing), u16::try_from(warning)) {
+        (Ok(passing), Ok(warning)) => Ok(Weights { passing, warning }),
+        _ => Err(WeightMisfit::TooLarge),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,5 +368,41 @@ mod tests {
         assert_eq!(settled.success_before_passing, 1);
         assert_eq!(settled.failures_before_warning, 3);
         assert_eq!(settled.failures_before_critical, 3);
+    }
+
+    #[test]
+    fn facts_that_break_a_rule_are_named() {
+        let misfit = |key: &str, value: &str| {
+            let meta: Meta = [(key, value)].into_iter().collect();
+            check_meta(&meta).unwrap_err().to_string()
+        };
+        assert_eq!(misfit("", "x"), "a fact without a key");
+        assert!(misfit("a b", "x").contains("not allowed"));
+        assert!(misfit("consul-x", "x").contains("begins with"));
+        assert!(misfit(&"k".repeat(129), "x").contains("more than 128 bytes"));
+        assert!(misfit("k", &"v".repeat(513)).contains("more than 512 bytes"));
+        assert_eq!(check_meta(&[("a-b_1", "x")].into_iter().collect()), Ok(()));
+    }
+
+    #[test]
+    fn an_own_address_is_tagged_unless_its_author_chose_another() {
+        let mut extras = Extras {
+            tagged_addresses: [("wan_ipv4".into(), Endpoint::default())].into(),
+            ..Extras::default()
+        };
+        tag_own_address(&mut extras, "10.0.0.1", 80);
+        let purposes: Vec<&str> =
+            extras.tagged_addresses.iter().map(|(purpose, _)| purpose.as_str()).collect();
+        assert_eq!(purposes, ["lan_ipv4", "wan_ipv4"]);
+        assert_eq!(extras.tagged_addresses[1].1, Endpoint::default());
+        assert!(is_unspecified("[::]") && is_unspecified("0.0.0.0") && !is_unspecified("web"));
+    }
+
+    #[test]
+    fn weights_have_bounds() {
+        assert_eq!(weights(0, 1), Err(WeightMisfit::PassingTooSmall));
+        assert_eq!(weights(1, -1), Err(WeightMisfit::WarningNegative));
+        assert_eq!(weights(70_000, 1), Err(WeightMisfit::TooLarge));
+        assert_eq!(weights(10, 0), Ok(Weights { passing: 10, warning: 0 }));
     }
 }

@@ -7,7 +7,7 @@
 //! In reading order:
 //! - [`text`] and [`meta`]: shared strings and sorted facts, the bricks of everything below;
 //! - [`node`], [`instance`], [`check`]: the catalog; [`definition`]: the rule by which a check runs,
-//!   [`declared`]: the same as its author wrote it;
+//!   [`declared`]: instances and checks as their authors wrote them;
 //! - [`pair`], [`session`], [`prepared`], [`coordinate`], [`ca`], [`settings`]: what is kept beside;
 //! - [`scope`]: what an answer depends on, and so what a watch waits for;
 //! - [`command`] and [`outcome`]: a write and its result, the same on every replica;

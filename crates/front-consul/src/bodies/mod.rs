@@ -4,4 +4,5 @@
 
 pub(crate) mod check;
 pub(crate) mod instance;
+pub(crate) mod local;
 pub(crate) mod registration;

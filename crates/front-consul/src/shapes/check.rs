@@ -82,6 +82,13 @@ impl<'a> CheckShape<'a> {
     }
 }
 
+impl<'a> CheckShape<'a> {
+    /// Its id.
+    pub(crate) fn id(&self) -> &'a str {
+        self.check_id
+    }
+}
+
 filter_fields! { CheckShape<'_> {
     "Node":        Kind::Text    => |check| check.node;
     "CheckID":     Kind::Text    => |check| check.check_id;

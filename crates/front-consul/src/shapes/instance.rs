@@ -55,7 +55,7 @@ impl<'a> InstanceShape<'a> {
             tags: Words(&instance.tags),
             address: &instance.address,
             tagged_addresses: Endpoints(&extras.tagged_addresses),
-            meta: Facts::of(&instance.meta, instance.origin),
+            meta: Facts::nullable(&instance.meta),
             port: default_port(instance),
             ports: Ports(&extras.ports),
             socket_path: &extras.socket_path,
@@ -136,8 +136,8 @@ impl<'a> FlatInstanceShape<'a> {
             node: &node.name,
             address: &node.address,
             datacenter,
-            tagged_addresses: Facts::of(&node.tagged_addresses, node.origin),
-            node_meta: Facts::of(&node.meta, node.origin),
+            tagged_addresses: Facts::nullable(&node.tagged_addresses),
+            node_meta: Facts::nullable(&node.meta),
             service_kind: &extras.kind,
             service_id: &instance.id,
             service_name: &instance.service,
@@ -305,6 +305,13 @@ fn no_connect<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
 
 #[derive(Serialize)]
 struct Nothing {}
+
+impl<'a> Document<'a> {
+    /// The document, if there is one.
+    pub(crate) fn present(text: &'a str) -> Option<Document<'a>> {
+        (!text.is_empty()).then_some(Document { text, none: Absent::Connect })
+    }
+}
 
 impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,11 +5,14 @@
 //! before it is written. The same shapes are what `?filter=` speaks about.
 
 pub(crate) mod check;
+pub(crate) mod content_hash;
 pub(crate) mod instance;
+pub(crate) mod local;
+pub(crate) mod member;
 pub(crate) mod node;
 
 use muster_model::instance::Endpoint;
-use muster_model::node::{Locality, Origin};
+use muster_model::node::Locality;
 use muster_model::{Meta, Text};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
@@ -39,8 +42,7 @@ impl Texts for Words<'_> {
     }
 }
 
-/// Facts. Consul remembers whether an empty list of facts was given as one: an agent gives it, and
-/// shows `{}`; who writes into the catalog leaves it out, and reads `null`.
+/// Facts, or addresses by purpose.
 #[derive(Clone, Copy)]
 pub(crate) struct Facts<'a> {
     meta: &'a Meta,
@@ -48,12 +50,12 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// As its owner gave them.
-    pub(crate) fn of(meta: &'a Meta, origin: Origin) -> Facts<'a> {
-        Facts { meta, is_null: meta.is_empty() && origin != Origin::Agent }
+    /// `null` where there are none.
+    pub(crate) fn nullable(meta: &'a Meta) -> Facts<'a> {
+        Facts { meta, is_null: meta.is_empty() }
     }
 
-    /// Never `null`.
+    /// `{}` where there are none.
     pub(crate) fn present(meta: &'a Meta) -> Facts<'a> {
         Facts { meta, is_null: false }
     }
