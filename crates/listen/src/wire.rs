@@ -1,0 +1,217 @@
+//! The bytes of a connection, watched.
+//!
+//! The HTTP engine does not tell when a request begins to come, so the wire does: it knows
+//! whether a handler is at work ([`Busy`]) and notes the first byte that is read while none is.
+//! From that moment on the head of a request is on its way and the connection's clock runs. The
+//! wire also gives back the bytes that were read to tell HTTP/1.1 from HTTP/2.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use muster_world::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Duration, Instant};
+
+/// What an HTTP/2 connection begins with.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A stream, the bytes already taken from it, and what is going on.
+pub(crate) struct Wire {
+    stream: Stream,
+    taken: [u8; PREFACE.len()],
+    /// `taken[given..len]` is still to be read.
+    given: usize,
+    len: usize,
+    pub(crate) activity: Arc<Activity>,
+}
+
+/// What is going on on a connection, as far as its clock must know.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    opened_at: Instant,
+    /// Requests in the hands of a handler, and streamed answers not yet sent.
+    busy: AtomicU32,
+    /// When the head that is on its way began, as milliseconds since `opened_at` and one more;
+    /// 0 when none is.
+    head_began: AtomicU64,
+    /// When the last request ended, in the same way but without the one more.
+    idle_since: AtomicU64,
+    /// Since when the client takes no more bytes, in the same way as `head_began`.
+    blocked_since: AtomicU64,
+    /// HTTP/2 has other traffic than requests, so its bytes do not begin a head.
+    has_frames: AtomicBool,
+}
+
+/// A request in the hands of a handler.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Activity>);
+
+impl Activity {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            opened_at: Instant::now(),
+            busy: AtomicU32::new(0),
+            head_began: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(0),
+            has_frames: AtomicBool::new(false),
+        })
+    }
+
+    /// A whole head has come.
+    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        self.head_began.store(0, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// When the head that is on its way began.
+    pub(crate) fn head_began(&self) -> Option<Instant> {
+        self.moment(self.head_began.load(Ordering::Relaxed).checked_sub(1)?)
+    }
+
+    /// When the connection last had something to do.
+    pub(crate) fn idle_since(&self) -> Instant {
+        self.moment(self.idle_since.load(Ordering::Relaxed)).unwrap_or(self.opened_at)
+    }
+
+    /// Since when the client takes no more bytes, if so.
+    pub(crate) fn blocked_since(&self) -> Option<Instant> {
+        self.moment(self.blocked_since.load(Ordering::Relaxed).checked_sub(1)?)
+    }
+
+    /// Bytes that come no longer begin a head.
+    pub(crate) fn has_frames(&self) {
+        self.has_frames.store(true, Ordering::Relaxed);
+        self.head_began.store(0, Ordering::Relaxed);
+    }
+
+    fn note_bytes(&self) {
+        let is_head = !self.is_busy() && !self.has_frames.load(Ordering::Relaxed);
+        if is_head && self.head_began.load(Ordering::Relaxed) == 0 {
+            self.head_began.store(self.age_ms() + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn note_written<T>(&self, written: Poll<T>) -> Poll<T> {
+        let was_blocked = self.blocked_since.load(Ordering::Relaxed) > 0;
+        if written.is_pending() && !was_blocked {
+            self.blocked_since.store(self.age_ms() + 1, Ordering::Relaxed);
+        } else if written.is_ready() && was_blocked {
+            self.blocked_since.store(0, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn moment(&self, age_ms: u64) -> Option<Instant> {
+        self.opened_at.checked_add(Duration::from_millis(age_ms))
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.idle_since.store(self.0.age_ms(), Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Wire {
+    pub(crate) fn new(stream: Stream) -> Self {
+        let activity = Activity::new();
+        Self { stream, taken: [0; PREFACE.len()], given: 0, len: 0, activity }
+    }
+
+    /// Takes some bytes and says what they show; all are given back to who reads.
+    pub(crate) async fn sniff(&mut self) -> io::Result<Sniffed> {
+        let mut room = ReadBuf::new(&mut self.taken[self.len..]);
+        let stream = &mut self.stream;
+        std::future::poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut room))
+            .await?;
+        let count = room.filled().len();
+        if count == 0 {
+            return Ok(Sniffed::Nobody);
+        }
+        self.activity.note_bytes();
+        self.len += count;
+        Ok(match PREFACE.starts_with(&self.taken[..self.len]) {
+            false => Sniffed::Http1,
+            true if self.len == PREFACE.len() => Sniffed::Http2,
+            true => Sniffed::Unclear,
+        })
+    }
+}
+
+/// What the first bytes of a connection show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sniffed {
+    /// Too few bytes to tell.
+    Unclear,
+    Http1,
+    Http2,
+    /// The client left.
+    Nobody,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.given < self.len {
+            let count = buffer.remaining().min(self.len - self.given);
+            buffer.put_slice(&self.taken[self.given..self.given + count]);
+            self.given += count;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            self.activity.note_bytes();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.activity.note_written(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.activity.note_written(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
