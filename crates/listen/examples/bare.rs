@@ -13,6 +13,9 @@ use hyper_util::rt::TokioIo;
 use muster_listen::{Census, Handler, Limits, Peer, Request, Response, serve};
 use muster_world::{Address, Real, World as _};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Bare(Bytes);
 
 impl Handler for Bare {

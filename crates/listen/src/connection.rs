@@ -86,7 +86,7 @@ pub(crate) async fn converse<H: Handler>(
     let mut clock = Clock { activity: Arc::clone(&activity), census: Arc::clone(&census), stage };
     let sniffed = match clock.sniff(&mut wire).await {
         Ok(sniffed) => sniffed,
-        Err(Ending::SlowHead) => return farewell(wire, REQUEST_TIMEOUT).await,
+        Err(Ending::SlowHead) => return Box::pin(farewell(wire, REQUEST_TIMEOUT)).await,
         Err(Ending::Over) => return,
     };
     let service = service_fn(move |request: Request| {
@@ -98,24 +98,35 @@ pub(crate) async fn converse<H: Handler>(
             Ok::<_, Infallible>(response)
         }
     });
-    let limits = &clock.census.limits;
+    // What is rare is boxed: a connection's task is as large as its largest case.
     if sniffed == Sniffed::Http2 {
-        clock.activity.has_frames();
-        let engine = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.streams_max)
-            .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
-            .serve_connection(TokioIo::new(wire), service);
-        clock.run(pin!(engine)).await;
-    } else {
-        let mut engine = http1::Builder::new()
-            .max_buf_size(limits.head_bytes_max)
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(wire), service);
-        if clock.run(Pin::new(&mut engine)).await == Ending::SlowHead {
-            farewell(engine.into_parts().io.into_inner(), REQUEST_TIMEOUT).await;
-        }
+        Box::pin(converse_in_frames(wire, service, &clock)).await;
+        return;
     }
+    let mut engine = http1::Builder::new()
+        .max_buf_size(clock.census.limits.head_bytes_max)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(wire), service);
+    if clock.run(Pin::new(&mut engine)).await == Ending::SlowHead {
+        let wire = engine.into_parts().io.into_inner();
+        Box::pin(farewell(wire, REQUEST_TIMEOUT)).await;
+    }
+}
+
+/// Serves a connection that speaks HTTP/2.
+async fn converse_in_frames<S>(wire: Wire, service: S, clock: &Clock)
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    clock.activity.has_frames();
+    let limits = &clock.census.limits;
+    let engine = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams_max)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .serve_connection(TokioIo::new(wire), service);
+    clock.run(pin!(engine)).await;
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -423,3 +423,21 @@ async fn a_stop_closes_what_is_left_at_its_deadline() {
     assert!(site.echo.was_dropped.load(Ordering::SeqCst));
     assert_eq!(site.census.counts().open.load(Ordering::Relaxed), 0);
 }
+
+/// Ten thousand parked watchers are ten thousand of these.
+#[tokio::test]
+async fn the_task_of_a_connection_is_small() {
+    let site = site(Limits::default());
+    let stream: muster_world::Stream = Box::new(site.connect().await);
+    let (_stage, watching) = tokio::sync::watch::channel(crate::serve::Stage::Serving);
+    let talk = crate::connection::converse(
+        stream,
+        Peer::Unix,
+        Arc::clone(&site.echo),
+        Arc::clone(&site.census),
+        watching,
+    );
+    let bytes = std::mem::size_of_val(&talk);
+    println!("task bytes: {bytes}");
+    assert!(bytes <= 3_072, "{bytes} bytes");
+}
