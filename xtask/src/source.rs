@@ -29,6 +29,8 @@ pub(crate) struct Function {
     /// Lines of its body that hold code.
     pub(crate) n_lines: usize,
     pub(crate) is_test: bool,
+    /// Whether it is the body of a trait's method: its name was given elsewhere.
+    pub(crate) implements_trait: bool,
 }
 
 impl Source {
@@ -67,6 +69,7 @@ impl Source {
     /// Every function with a body.
     pub(crate) fn functions(&self) -> Vec<Function> {
         let code = self.code.as_bytes();
+        let traits = trait_bodies(&self.code);
         let mut functions = Vec::new();
         for at in words(&self.code, "fn") {
             let rest = self.code[at + 2..].trim_start();
@@ -82,6 +85,7 @@ impl Source {
                 line,
                 n_lines: inside.lines().filter(|line| !line.trim().is_empty()).count(),
                 is_test: self.is_test_line(line),
+                implements_trait: traits.iter().any(|(open, close)| (*open..*close).contains(&at)),
             });
         }
         functions
@@ -110,7 +114,8 @@ pub(crate) fn is_word(c: char) -> bool {
 }
 
 fn is_test_path(path: &str) -> bool {
-    path.contains("/tests/") || path.ends_with("/tests.rs") || path.contains("/benches/")
+    let folders = ["/tests/", "/benches/", "/examples/"];
+    path.ends_with("/tests.rs") || folders.iter().any(|folder| path.contains(folder))
 }
 
 /// The braces of the body of the function at `at`; none if it only has a signature.
@@ -126,6 +131,18 @@ fn body(code: &[u8], at: usize) -> Option<(usize, usize)> {
         }
     }
     None
+}
+
+/// The braces of every `impl TRAIT for TYPE`.
+fn trait_bodies(code: &str) -> Vec<(usize, usize)> {
+    let blocks = words(code, "impl").into_iter().filter_map(|at| {
+        let (open, close) = body(code.as_bytes(), at)?;
+        let names_trait = words(&code[at..open], "for")
+            .iter()
+            .any(|found| !code[at + found + "for".len()..].starts_with('<'));
+        names_trait.then_some((open, close))
+    });
+    blocks.collect()
 }
 
 /// The brace that closes the one at `open`, or the end of the file.
@@ -295,6 +312,15 @@ mod tests {
             Source::new("crates/state/src/x.rs", "#[cfg(test)]\nmod tests;\nfn a() {\n}\n");
         assert!(source.is_test_line(2));
         assert!(!source.is_test_line(3));
+    }
+
+    #[test]
+    fn the_body_of_a_trait_method_is_told_apart() {
+        let text =
+            "impl<T> A for B<T> {\n    fn a() {}\n}\nimpl B {\n    fn b() -> impl C { d }\n}\n";
+        let functions = Source::new("crates/state/src/x.rs", text).functions();
+        let claims: Vec<bool> = functions.iter().map(|f| f.implements_trait).collect();
+        assert_eq!(claims, [true, false]);
     }
 
     #[test]
