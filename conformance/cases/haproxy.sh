@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # HAProxy fills its servers from SRV records and empties them again.
+# quick
 # needs: debian haproxy haproxy
 # needs: program python3
 # needs: debian curl curl

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # py-consul registers, checks, finds, keeps pairs, locks, queries and waits.
+# quick
 # needs: pypi py-consul==1.8.0
 """Each case is a function that takes a client of py-consul; all of them are run, in order."""
 
