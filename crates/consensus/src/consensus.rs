@@ -183,8 +183,7 @@ fn open(
             damaged => damaged,
         };
         let mut reader = SnapshotReader::open(world.files(), &snapshot.path).map_err(restore)?;
-        let index = snapshot.meta.last.unwrap_or_default().index;
-        machine.restore(index, &mut reader).map_err(restore)?;
+        machine.restore(None, &mut reader).map_err(restore)?;
         reader.read_to_end().map_err(restore)?;
     }
     Ok(Opened { folder, log, machine, snapshot })
@@ -408,7 +407,7 @@ impl Consensus {
     }
 
     /// Stops in order: nothing is proposed any more, and the log is closed.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         self.progress.set_alone(false);
         self.engine.shutdown().await;
         let (done, closed) = oneshot::channel();

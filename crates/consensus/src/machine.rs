@@ -27,10 +27,11 @@ pub trait Machine: Send + Sync + 'static {
     /// The state as it is now, to be written out elsewhere while applying goes on. Cheap.
     fn freeze(&self) -> Box<dyn Frozen>;
 
-    /// Replaces the state by what a frozen one wrote. `index` is the index at which the state is
-    /// replaced: no index that the state shows may fall behind what it showed before. On an error
-    /// the state must be as it was.
-    fn restore(&mut self, index: u64, from: &mut dyn Read) -> io::Result<()>;
+    /// Replaces the state by what a frozen one wrote. Without an index the new state continues
+    /// where that one stood: a start, or catching up with the others. With one, an operator wants
+    /// the old state back at that index of the log: then no index that the state shows may fall
+    /// behind what it showed before. On an error the state must be as it was.
+    fn restore(&mut self, replaced_at: Option<u64>, from: &mut dyn Read) -> io::Result<()>;
 }
 
 /// A state that stands still.

@@ -35,6 +35,9 @@ pub struct CaRoot {
     /// Whether it issues now: exactly one root does.
     #[n(8)]
     pub is_active: bool,
+    /// The identifier of its key, lower-case hexadecimal with colons.
+    #[n(9)]
+    pub key_id: Text,
 }
 
 impl CaRoot {

@@ -132,6 +132,11 @@ impl Hub {
         Marks(scopes.iter().map(|scope| table.find_or_make(scope, self.published())).collect())
     }
 
+    /// Whether somebody waits for this scope now, or keeps an answer that depends on it.
+    pub fn is_watched(&self, scope: &Scope) -> bool {
+        lock(&self.marks).find(scope).is_some_and(|mark| Arc::strong_count(mark) > 1)
+    }
+
     /// What changes under `scopes` after `after`.
     pub fn changes(self: &Arc<Hub>, scopes: &[Scope], after: Index) -> Changes {
         let marks = self.marks(scopes);

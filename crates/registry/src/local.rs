@@ -8,6 +8,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use muster_model::definition::CheckDefinition;
 pub use muster_model::definition::Source;
+use muster_model::node::Locality;
 use muster_model::{Check, Instance, Meta, Status, Text};
 use tokio::sync::watch;
 
@@ -102,6 +103,8 @@ pub struct Identity {
     pub tagged_addresses: Meta,
     /// Facts about its node.
     pub node_meta: Meta,
+    /// Where its node stands.
+    pub locality: Option<Locality>,
     /// This program's own version.
     pub version: &'static str,
 }

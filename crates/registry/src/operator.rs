@@ -1,5 +1,6 @@
 //! What the people who run an agent need: who is there, who leads, backup, logs, numbers, reload.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,7 +54,7 @@ pub trait Operator: Send + Sync + 'static {
     ) -> Pending<'a, Result<(), Refusal>>;
 
     /// Log lines from now on, of every level; who reads too slowly misses some.
-    fn log_lines(&self) -> broadcast::Receiver<LogLine>;
+    fn log_lines(&self) -> broadcast::Receiver<Arc<LogLine>>;
 
     /// The numbers that metrics stand at.
     fn metrics(&self) -> Vec<Metric>;

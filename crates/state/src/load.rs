@@ -93,8 +93,9 @@ impl Loading {
     fn place(&mut self, record: Record) -> Result<(), Fault> {
         let state = &mut self.state;
         match record {
-            Record::Header { index, reaped, .. } => {
+            Record::Header { index, reaped, replaced_at, .. } => {
                 state.index = index;
+                state.replaced_at = replaced_at;
                 state.pairs.reaped = reaped;
             }
             Record::Touched { scope, index } => state.indexes.restore(scope, index),

@@ -36,6 +36,8 @@ pub(crate) enum Record {
         index: Index,
         #[n(2)]
         reaped: Index,
+        #[n(3)]
+        replaced_at: Index,
     },
     #[n(1)]
     Touched {
@@ -118,8 +120,12 @@ impl State {
     }
 
     fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        let header =
-            Record::Header { format: FORMAT, index: self.index, reaped: self.pairs.reaped };
+        let header = Record::Header {
+            format: FORMAT,
+            index: self.index,
+            reaped: self.pairs.reaped,
+            replaced_at: self.replaced_at,
+        };
         let indexes = self.indexes.iter();
         let indexes = indexes.map(|(scope, index)| Record::Touched { scope: scope.clone(), index });
         let catalog = self.catalog.nodes().flat_map(|(_, entry)| node_records(entry));

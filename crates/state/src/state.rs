@@ -18,6 +18,8 @@ use crate::sessions::Sessions;
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(crate) index: Index,
+    /// No index that the state shows is below this one: it once took the place of another state.
+    pub(crate) replaced_at: Index,
     pub(crate) indexes: Indexes,
     pub(crate) catalog: Catalog,
     pub(crate) pairs: Pairs,
@@ -32,6 +34,13 @@ impl State {
     /// The index of the last command that was applied.
     pub fn index(&self) -> Index {
         self.index
+    }
+
+    /// Lets a loaded state take the place of another at `index`: no index that it shows falls behind
+    /// what the other one showed, so every watch wakes and none waits for an index that is gone.
+    pub fn take_place_at(&mut self, index: Index) {
+        self.index = self.index.max(index);
+        self.replaced_at = index;
     }
 
     /// Takes a command into the state. The outcome and the changes are the same wherever the same
@@ -56,11 +65,12 @@ impl State {
 
     /// The last index that touched a scope.
     pub fn index_of(&self, scope: &Scope) -> Index {
-        match scope {
+        let touched = match scope {
             Scope::Pair(key) => self.pairs.index_of(key),
             Scope::PairsUnder(prefix) => self.pairs.index_under(prefix),
             _ => self.indexes.of(scope),
-        }
+        };
+        touched.max(self.replaced_at)
     }
 }
 

@@ -11,6 +11,7 @@
 //! Left out on purpose: signals and child processes, which belong to the binary and to the check
 //! runners, and TLS, which is `listen`'s.
 
+pub mod facts;
 pub mod files;
 pub mod memory;
 pub mod net;

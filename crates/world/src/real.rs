@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::ReadBuf;
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 
+use crate::facts::{Machine, Process};
 use crate::files::Files;
 use crate::net::{Address, Datagram, Listener, Stream};
 use crate::real_files::RealFiles;
@@ -107,6 +108,14 @@ impl World for Real {
     fn start_blocking(&self, work: Work) {
         // Nobody waits for the handle: results travel inside the work.
         drop(tokio::task::spawn_blocking(work));
+    }
+
+    fn machine(&self, folder: &Path) -> Machine {
+        Machine::look(folder)
+    }
+
+    fn process(&self) -> Process {
+        Process::look()
     }
 
     fn start_thread(&self, name: &str, work: Work) -> io::Result<()> {

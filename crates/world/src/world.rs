@@ -10,11 +10,13 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::facts::{Machine, Process};
 use crate::files::Files;
 use crate::net::{Address, Datagram, Listener, Stream};
 
@@ -48,6 +50,12 @@ pub trait World: Send + Sync + 'static {
 
     /// Runs work that may block, on a thread of a pool. Must be called inside the runtime.
     fn start_blocking(&self, work: Work);
+
+    /// What the machine looks like, and the disk of a folder.
+    fn machine(&self, folder: &Path) -> Machine;
+
+    /// What this process looks like.
+    fn process(&self) -> Process;
 
     /// Starts a thread that lives as long as its work.
     fn start_thread(&self, name: &str, work: Work) -> io::Result<()>;

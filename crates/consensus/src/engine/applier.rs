@@ -189,7 +189,7 @@ impl Applier {
             }
             (Some(RestoreStep::End), Some(_)) => {
                 let blocks = self.incoming.take().unwrap_or_default().blocks;
-                let restored = self.restore(index, Blocks { blocks: blocks.into() }).await?;
+                let restored = self.restore(Some(index), Blocks { blocks: blocks.into() }).await?;
                 return Ok(restored.map_err(|error| error.to_string()));
             }
             (Some(_), None) => return Ok(Err("the restore was interrupted".to_owned())),
@@ -201,13 +201,13 @@ impl Applier {
     /// Lets the machine restore itself, off the runtime.
     async fn restore(
         &mut self,
-        index: u64,
+        replaced_at: Option<u64>,
         mut from: impl Read + Send + 'static,
     ) -> io::Result<io::Result<()>> {
         let missing = || io::Error::other("the state machine is gone");
         let mut machine = self.machine.take().ok_or_else(missing)?;
         let (machine, restored) = off_runtime(&*self.store.world, move || {
-            let restored = machine.restore(index, &mut from);
+            let restored = machine.restore(replaced_at, &mut from);
             Ok((machine, restored))
         })
         .await?;
@@ -287,7 +287,7 @@ impl RaftStateMachine<Types> for Applier {
             return Err(io::Error::other("the snapshot is not the one that was announced"));
         }
         let index = snapshot.meta.last.unwrap_or_default().index;
-        self.restore(index, reader).await??;
+        self.restore(None, reader).await??;
         self.incoming = None;
         self.applied = snapshot.meta.clone();
         *self.store.newest() = Some(snapshot);

@@ -33,7 +33,7 @@ impl Machine for Counter {
         Box::new(self.clone())
     }
 
-    fn restore(&mut self, _index: u64, from: &mut dyn Read) -> io::Result<()> {
+    fn restore(&mut self, _replaced_at: Option<u64>, from: &mut dyn Read) -> io::Result<()> {
         let mut count = [0; 8];
         from.read_exact(&mut count)?;
         self.0 = u64::from_le_bytes(count);

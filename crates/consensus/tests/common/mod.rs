@@ -36,7 +36,7 @@ impl Machine for Applied {
         Box::new(Standing(self.0.lock().unwrap().clone()))
     }
 
-    fn restore(&mut self, _index: u64, from: &mut dyn Read) -> io::Result<()> {
+    fn restore(&mut self, _replaced_at: Option<u64>, from: &mut dyn Read) -> io::Result<()> {
         let mut bytes = Vec::new();
         from.read_to_end(&mut bytes)?;
         let mut restored = BTreeMap::new();

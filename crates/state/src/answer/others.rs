@@ -49,9 +49,14 @@ impl State {
     }
 
     pub(super) fn answer_usage(&self) -> Answer {
+        self.reply(vec![Scope::Usage], Body::Usage(self.usage()))
+    }
+
+    /// Numbers over everything.
+    pub fn usage(&self) -> Usage {
         let counts = self.catalog.counts();
         let by_kind = counts.by_kind.iter().map(|(kind, count)| (kind.clone(), *count));
-        let usage = Usage {
+        Usage {
             n_nodes: self.catalog.n_nodes(),
             n_services: self.catalog.n_services(),
             n_instances: counts.n_instances,
@@ -61,8 +66,7 @@ impl State {
             n_pairs: self.pairs.rows.len() as u64,
             n_sessions: self.sessions.len() as u64,
             n_connect_native: counts.n_connect_native,
-        };
-        self.reply(vec![Scope::Usage], Body::Usage(usage))
+        }
     }
 }
 
