@@ -1,5 +1,7 @@
 //! `/v1/agent/monitor`: the log of this agent as it is written, until the client goes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Method, Response};
@@ -43,7 +45,10 @@ fn monitor(front: &Front, request: &Request) -> Result<Reply, Failure> {
 
 /// The next line that matters enough. Who reads too slowly misses some; nothing once the agent
 /// stops.
-async fn next(lines: &mut broadcast::Receiver<LogLine>, least: LogLevel) -> Option<LogLine> {
+async fn next(
+    lines: &mut broadcast::Receiver<Arc<LogLine>>,
+    least: LogLevel,
+) -> Option<Arc<LogLine>> {
     loop {
         match lines.recv().await {
             Ok(line) if line.level >= least => return Some(line),
