@@ -110,8 +110,10 @@ impl Bench {
         Committed { index, outcome }
     }
 
-    fn refusal(&self) -> Option<Refusal> {
-        self.lock().refusal.clone()
+    /// Why a call is not granted: there is no datacenter but the bench's own.
+    fn refusal(&self, call: &Call) -> Option<Refusal> {
+        let other = call.datacenter.clone().map(Refusal::NoDatacenter);
+        other.or_else(|| self.lock().refusal.clone())
     }
 
     /// Nothing that runs under the lock leaves the data half changed.
@@ -162,15 +164,15 @@ impl Inner {
 impl Registry for Bench {
     fn submit<'a>(
         &'a self,
-        _: &'a Call,
+        call: &'a Call,
         command: Command,
     ) -> Pending<'a, Result<Committed, Refusal>> {
-        let result = self.refusal().map_or_else(|| Ok(self.commit(command)), Err);
+        let result = self.refusal(call).map_or_else(|| Ok(self.commit(command)), Err);
         Box::pin(std::future::ready(result))
     }
 
-    fn ask<'a>(&'a self, _: &'a Call, query: &'a Query, freshness: Freshness) -> Asking<'a> {
-        let result = self.refusal().map_or_else(|| Ok(self.answer(query)), Err);
+    fn ask<'a>(&'a self, call: &'a Call, query: &'a Query, freshness: Freshness) -> Asking<'a> {
+        let result = self.refusal(call).map_or_else(|| Ok(self.answer(query)), Err);
         Asking::ready(result.map(|mut answered| {
             answered.standing.freshness = freshness;
             answered

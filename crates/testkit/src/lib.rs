@@ -2,12 +2,15 @@
 //!
 //! A [`Bench`] is the state and the hub with nothing between: a command is applied in the moment it
 //! is submitted, an answer is computed in the moment it is asked for, and time is what the test says
-//! it is. No agent, no log, no checks that run.
+//! it is. No log, no checks that run.
 //!
 //! - [`bench`]: the registry itself, with its clock;
-//! - [`catalog`]: what most tests register, in one line each.
+//! - [`catalog`]: what most tests register, in one line each;
+//! - [`agent`]: the rest of the door, as an agent that runs nothing.
 
+pub mod agent;
 pub mod bench;
 pub mod catalog;
 
+pub use agent::Agent;
 pub use bench::Bench;
