@@ -161,7 +161,7 @@ pub struct NodeDetail {
     pub node: Row<Node>,
     /// Its instances, by id.
     pub instances: Vec<Row<Instance>>,
-    /// Its own checks, by id.
+    /// All checks on it, its own and those of its instances, by id.
     pub checks: Vec<CheckDetail>,
 }
 

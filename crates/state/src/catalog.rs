@@ -24,6 +24,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use imbl::{OrdMap, OrdSet};
 use muster_model::answer::Row;
 use muster_model::{Check, Instance, Node, Text};
@@ -32,16 +33,20 @@ use smallvec::SmallVec;
 /// The service under which the registry's own servers are registered.
 const OWN_SERVICE: &str = "consul";
 
+/// A table that is asked for one name at a time: a hash leads there with fewer steps than an order.
+/// The seed is fixed and the order of a hash decides nothing: whoever lists names sorts them.
+type ByName<V> = imbl::GenericHashMap<Text, V, FixedState, imbl::shared_ptr::DefaultSharedPtr>;
+
 /// Checks about one node or instance, in the order of their ids; nearly always one or two.
 pub(crate) type CheckList = SmallVec<[Row<Check>; 2]>;
 
 /// All nodes, instances and checks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Catalog {
-    nodes: OrdMap<Text, Arc<NodeEntry>>,
+    nodes: ByName<Arc<NodeEntry>>,
     /// The folded name of the node that has an id, by the folded id.
     node_ids: OrdMap<Text, Text>,
-    services: OrdMap<Text, Arc<ServiceEntry>>,
+    services: ByName<Arc<ServiceEntry>>,
     counts: Counts,
 }
 
@@ -93,9 +98,9 @@ impl Catalog {
         self.nodes.get(name)
     }
 
-    /// All nodes by their folded names, in order.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&Text, &Arc<NodeEntry>)> {
-        self.nodes.iter()
+    /// All nodes in the order of their folded names.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Arc<NodeEntry>> {
+        in_order(&self.nodes)
     }
 
     /// The folded name of the node with this folded id.
@@ -122,7 +127,7 @@ impl Catalog {
 
     /// All services in the order of their folded names.
     pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<ServiceEntry>> {
-        self.services.values()
+        in_order(&self.services)
     }
 
     pub(crate) fn n_nodes(&self) -> u64 {
@@ -383,6 +388,13 @@ impl Counts {
     }
 }
 
+/// Whether two instances count the same in every number.
+pub(crate) fn is_counted_alike(a: &Instance, b: &Instance) -> bool {
+    a.service.folded() == b.service.folded()
+        && a.extras().kind == b.extras().kind
+        && is_connect_native(a) == is_connect_native(b)
+}
+
 /// Whether a bill would count it: an ordinary instance outside the registry's own service.
 fn is_billable(instance: &Instance) -> bool {
     instance.extras().kind.is_empty() && *instance.service.folded() != *OWN_SERVICE
@@ -391,6 +403,13 @@ fn is_billable(instance: &Instance) -> bool {
 /// Whether it is an ordinary instance that brings settings of the mesh: it needs no proxy.
 pub(crate) fn is_connect_native(instance: &Instance) -> bool {
     instance.extras().kind.is_empty() && !instance.extras().connect.is_empty()
+}
+
+/// All of a table, in the order of the names.
+fn in_order<V>(table: &ByName<V>) -> impl Iterator<Item = &V> {
+    let mut rows: Vec<(&Text, &V)> = table.iter().collect();
+    rows.sort_unstable_by_key(|(name, _)| *name);
+    rows.into_iter().map(|(_, row)| row)
 }
 
 /// Puts a check in its place in a list ordered by ids.

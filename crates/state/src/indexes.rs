@@ -9,7 +9,9 @@
 //!
 //! A family's floor is kept under its scope with the empty name, which no object has.
 
-use imbl::OrdMap;
+use foldhash::fast::FixedState;
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
 use muster_model::{Index, Scope, Text};
 
 /// The last index of every scope that is not derived from a single row.
@@ -17,39 +19,82 @@ use muster_model::{Index, Scope, Text};
 /// Scopes of pairs are not kept here: a pair carries its own index, a deleted one its tombstone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Indexes {
-    touched: OrdMap<Scope, Index>,
+    /// Of the scopes that are always there, at their [`place`].
+    fixed: [Index; N_FIXED],
+    /// Of those that come and go with a name, and the floors of their families.
+    named: GenericHashMap<Scope, Index, FixedState, DefaultSharedPtr>,
+}
+
+/// How many scopes have a [`place`].
+const N_FIXED: usize = 11;
+
+/// The place of a scope that is always there.
+fn place(scope: &Scope) -> Option<usize> {
+    Some(match scope {
+        Scope::Nodes => 0,
+        Scope::Services => 1,
+        Scope::Instances => 2,
+        Scope::Checks(status) => 3 + *status as usize,
+        Scope::Sessions => 6,
+        Scope::PreparedQueries => 7,
+        Scope::Coordinates => 8,
+        Scope::Roots => 9,
+        Scope::Usage => 10,
+        Scope::Node(_)
+        | Scope::Service(_)
+        | Scope::Pair(_)
+        | Scope::PairsUnder(_)
+        | Scope::Session(_)
+        | Scope::SessionsOf(_)
+        | Scope::Coordinate(_)
+        | Scope::Settings(_) => return None,
+    })
+}
+
+/// The scopes that have a place.
+fn fixed_scopes() -> impl Iterator<Item = Scope> {
+    let checks = muster_model::Status::ALL.map(Scope::Checks);
+    [Scope::Nodes, Scope::Services, Scope::Instances, Scope::Sessions, Scope::PreparedQueries]
+        .into_iter()
+        .chain([Scope::Coordinates, Scope::Roots, Scope::Usage])
+        .chain(checks)
 }
 
 impl Indexes {
     /// The last index that touched `scope`, 0 if none ever did.
     pub(crate) fn of(&self, scope: &Scope) -> Index {
-        let known = self.touched.get(scope).or_else(|| self.touched.get(&family(scope)?));
+        if let Some(at) = place(scope) {
+            return self.fixed[at];
+        }
+        let known = self.named.get(scope).or_else(|| self.named.get(&family(scope)?));
         known.copied().unwrap_or(0)
     }
 
     /// Moves `scope` to `index`.
     pub(crate) fn touch(&mut self, scope: &Scope, index: Index) {
-        if !matches!(scope, Scope::Pair(_) | Scope::PairsUnder(_)) {
-            self.touched.insert(scope.clone(), index);
+        if let Some(at) = place(scope) {
+            self.fixed[at] = index;
+        } else if family(scope).is_some() {
+            self.named.insert(scope.clone(), index);
         }
     }
 
     /// Forgets a scope whose object vanished at `index`.
     pub(crate) fn vanish(&mut self, scope: &Scope, index: Index) {
-        self.touched.remove(scope);
+        self.named.remove(scope);
         if let Some(floor) = family(scope) {
-            self.touched.insert(floor, index);
+            self.named.insert(floor, index);
         }
     }
 
-    /// All entries, floors included, in their order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Scope, Index)> {
-        self.touched.iter().map(|(scope, index)| (scope, *index))
-    }
-
-    /// Takes up an entry that [`Indexes::iter`] gave.
-    pub(crate) fn restore(&mut self, scope: Scope, index: Index) {
-        self.touched.insert(scope, index);
+    /// All entries, floors included, in the order of the scopes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Scope, Index)> {
+        let fixed = fixed_scopes().map(|scope| (self.of(&scope), scope));
+        let fixed = fixed.filter(|(index, _)| *index > 0).map(|(index, scope)| (scope, index));
+        let named = self.named.iter().map(|(scope, index)| (scope.clone(), *index));
+        let mut all: Vec<(Scope, Index)> = fixed.chain(named).collect();
+        all.sort_unstable();
+        all.into_iter()
     }
 }
 

@@ -98,7 +98,7 @@ impl Loading {
                 state.replaced_at = replaced_at;
                 state.pairs.reaped = reaped;
             }
-            Record::Touched { scope, index } => state.indexes.restore(scope, index),
+            Record::Touched { scope, index } => state.indexes.touch(&scope, index),
             Record::Node(mut row) => {
                 state.interner.share_node(&mut row.value);
                 let name = row.name.folded();

@@ -127,8 +127,8 @@ impl State {
             replaced_at: self.replaced_at,
         };
         let indexes = self.indexes.iter();
-        let indexes = indexes.map(|(scope, index)| Record::Touched { scope: scope.clone(), index });
-        let catalog = self.catalog.nodes().flat_map(|(_, entry)| node_records(entry));
+        let indexes = indexes.map(|(scope, index)| Record::Touched { scope, index });
+        let catalog = self.catalog.nodes().flat_map(|entry| node_records(entry));
         let sessions = self.sessions.iter().map(|row| Record::Session((**row).clone()));
         let kept = &self.kept;
         std::iter::once(header)

@@ -25,7 +25,9 @@ struct Variables<'a> {
 pub(crate) fn fault(query: &PreparedQuery) -> Option<String> {
     let template = query.template.as_ref()?;
     if let Err(error) = compile(template) {
-        return Some(format!("the expression of the template is not valid: {error}"));
+        let error = error.to_string();
+        let reason = error.lines().last().unwrap_or_default();
+        return Some(format!("the expression of the template is not valid: {reason}"));
     }
     let mut fault = None;
     let mut service = query.service.clone();

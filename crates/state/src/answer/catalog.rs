@@ -16,7 +16,7 @@ const ID_PREFIX_MIN: usize = 2;
 
 impl State {
     pub(super) fn answer_nodes(&self, filter: &NodeFilter) -> Answer {
-        let rows = self.catalog.nodes().map(|(_, entry)| &entry.row);
+        let rows = self.catalog.nodes().map(|entry| &entry.row);
         let mut rows: Vec<Row<Node>> =
             rows.filter(|row| row.meta.has_all(&filter.meta)).cloned().collect();
         self.sort_near(filter.near.as_ref(), &mut rows, |row| &row.name);
@@ -58,7 +58,7 @@ impl State {
             return self.reply(vec![Scope::Services], Body::Services(listed.collect()));
         }
         let mut tags_by_name: BTreeMap<Text, BTreeSet<Text>> = BTreeMap::new();
-        for (_, entry) in self.catalog.nodes() {
+        for entry in self.catalog.nodes() {
             if entry.row.meta.has_all(node_meta) {
                 for instance in entry.instances() {
                     let tags = tags_by_name.entry(self.listed_name(&instance.row)).or_default();
@@ -80,7 +80,7 @@ impl State {
     pub(super) fn answer_owners(&self, address: &Text) -> Answer {
         let mut nodes = Vec::new();
         let mut instances = Vec::new();
-        for (_, entry) in self.catalog.nodes() {
+        for entry in self.catalog.nodes() {
             if entry.row.address == *address {
                 nodes.push(entry.row.clone());
             }

@@ -38,7 +38,7 @@ impl State {
 
     fn all_checks(&self, chosen: impl Fn(&Check) -> bool) -> Vec<CheckDetail> {
         let mut found = Vec::new();
-        for (_, entry) in self.catalog.nodes() {
+        for entry in self.catalog.nodes() {
             let own = entry.checks().filter(|check| chosen(check));
             found.extend(own.map(|check| detail(entry, check)));
         }

@@ -51,7 +51,7 @@ impl State {
 
     pub(super) fn answer_all_instances(&self, node_meta: &Meta) -> Answer {
         let mut found = Vec::new();
-        for (_, node) in self.catalog.nodes() {
+        for node in self.catalog.nodes() {
             if node.row.meta.has_all(node_meta) {
                 found.extend(node.instances().map(|entry| instance_detail(node, entry)));
             }

@@ -97,8 +97,8 @@ impl Writing<'_> {
         } else {
             entry.instance(instance_id).map(|own| own.row.service.folded()).into_iter().collect()
         };
-        let touched = services.into_iter().map(Scope::Service).chain([Scope::Instances]);
-        for scope in touched {
+        let instances = (!services.is_empty()).then_some(Scope::Instances);
+        for scope in services.into_iter().map(Scope::Service).chain(instances) {
             if !scopes.contains(&scope) {
                 scopes.push(scope);
             }

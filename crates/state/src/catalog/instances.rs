@@ -7,7 +7,7 @@ use muster_model::outcome::Denial;
 use muster_model::scope::{ChangeKind, Object};
 use muster_model::{Indexed, Instance, Scope, Status, Text};
 
-use super::InstanceEntry;
+use super::{InstanceEntry, is_counted_alike};
 use crate::state::Writing;
 
 /// Refuses an instance that could not be found again.
@@ -42,15 +42,15 @@ impl Writing<'_> {
         let object =
             Object::Instance { node: node_name, service: new.service.clone(), id: new.id.clone() };
         let create_index = old.as_ref().map_or(self.index, |old| old.row.create_index);
+        if old.as_ref().is_none_or(|old| !is_counted_alike(&old.row, &new)) {
+            scopes.push(Scope::Usage);
+        }
         let row = Indexed { value: new, create_index, modify_index: self.index };
         if self.state.catalog.put_instance(node, Arc::new(row)) {
             scopes.push(Scope::Services);
         }
         match &old {
-            None => {
-                scopes.push(Scope::Usage);
-                self.record(object, ChangeKind::Created, scopes);
-            }
+            None => self.record(object, ChangeKind::Created, scopes),
             Some(old) => {
                 self.add_scopes_of_old(old, &name, &mut scopes);
                 self.record(object, ChangeKind::Changed, scopes);
@@ -70,7 +70,6 @@ impl Writing<'_> {
                 scopes.push(Scope::Checks(status));
             }
         }
-        scopes.push(Scope::Usage);
     }
 
     /// Removes an instance with its checks. One that is not there is no refusal.
