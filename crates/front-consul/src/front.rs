@@ -16,10 +16,10 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
+use muster_listen::{Body, Limits, Peer};
 use muster_model::Text;
 use muster_registry::Door;
 
-use crate::body::Body;
 use crate::failure::Failure;
 use crate::limits::{TARGET_BYTES_MAX, WAIT_DEFAULT, WAIT_MAX};
 use crate::parameters::Parameters;
@@ -56,6 +56,8 @@ pub struct Settings {
     pub is_connect_enabled: bool,
     /// Whether checks may run programs that a client of this API names.
     pub allows_remote_scripts: bool,
+    /// How slowly a body may come.
+    pub limits: Arc<Limits>,
 }
 
 impl Default for Settings {
@@ -74,6 +76,7 @@ impl Default for Settings {
             serves_prometheus: true,
             is_connect_enabled: true,
             allows_remote_scripts: false,
+            limits: Arc::default(),
         }
     }
 }
@@ -180,7 +183,8 @@ impl Front {
         let path = Path { open: open_at..characters.len(), characters };
         let (method, headers) = (parts.method, parts.headers);
         let body = request::Unread::default();
-        Ok((handler, Request { method, path, parameters, headers, body, peer, style }))
+        let limits = self.settings.limits.clone();
+        Ok((handler, Request { method, path, parameters, headers, body, limits, peer, style }))
     }
 
     /// What the operator forbids.
@@ -240,6 +244,19 @@ impl Front {
     /// Where chance comes from.
     pub(crate) fn chance(&self) -> &Chance {
         &self.chance
+    }
+}
+
+/// The front-end as what a listener hands requests to.
+pub struct Service(pub Arc<Front>);
+
+impl muster_listen::Handler for Service {
+    fn handle(
+        &self,
+        request: muster_listen::Request,
+        peer: Peer,
+    ) -> impl Future<Output = muster_listen::Response> + Send {
+        self.0.serve(request, peer.ip())
     }
 }
 

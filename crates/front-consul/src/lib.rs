@@ -5,8 +5,7 @@
 //!
 //! In reading order:
 //! - [`front`]: from a request to a reply; [`routes`]: the table of all endpoints;
-//! - [`request`], [`parameters`], [`decode`]: what comes in; [`reply`], [`json`], [`body`],
-//!   [`failure`]: what goes out;
+//! - [`request`], [`parameters`], [`decode`]: what comes in; [`reply`], [`json`], [`failure`]: what goes out;
 //! - [`reading`]: what every reading endpoint has in common, blocking included;
 //! - [`bodies`]: what clients send; [`shapes`]: what they are given; [`filter`]: `?filter=`;
 //! - then one file for each URL area.
@@ -14,7 +13,6 @@
 //! Left out: ACLs, the service mesh beyond what registrations carry, peering, and everything that
 //! only Consul's enterprise edition has. `docs/consul-api.md` lists every endpoint.
 
-pub mod body;
 pub mod filter;
 pub mod front;
 pub mod limits;
@@ -38,5 +36,4 @@ mod shapes;
 mod status;
 mod wall_time;
 
-pub use body::Body;
-pub use front::{Front, Network, Serving, Settings};
+pub use front::{Front, Network, Service, Serving, Settings};

@@ -7,10 +7,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use muster_listen::Body;
 use muster_model::answer::Encoding;
 use serde::Serialize;
 
-use crate::body::Body;
 use crate::failure::Failure;
 use crate::json;
 use crate::limits::GZIP_BYTES_MIN;
@@ -83,7 +83,7 @@ impl Encoded {
 
     /// The reply with this body.
     pub(crate) fn reply(&self) -> Reply {
-        let mut reply = Response::new(Body::Whole(self.body.clone()));
+        let mut reply = Response::new(Body::from(self.body.clone()));
         *reply.status_mut() = self.status;
         let headers = reply.headers_mut();
         headers.reserve(12);
@@ -121,7 +121,7 @@ pub(crate) fn json_reply<T: Serialize + ?Sized>(value: &T, style: Style) -> Repl
 
 /// The reply to a wish that was granted and gives nothing back.
 pub(crate) fn done() -> Reply {
-    let mut reply = Response::new(Body::Whole(Bytes::new()));
+    let mut reply = Response::new(Body::empty());
     reply.headers_mut().insert(CONTENT_TYPE, JSON_UTF8);
     reply
 }
@@ -133,7 +133,7 @@ pub(crate) fn text_reply(status: StatusCode, text: impl Into<Bytes>) -> Reply {
 
 /// A status without a body.
 pub(crate) fn bare(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Body::Whole(Bytes::new()));
+    let mut reply = Response::new(Body::empty());
     *reply.status_mut() = status;
     reply
 }

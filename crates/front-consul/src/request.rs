@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
 use http::{HeaderMap, Method};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use muster_listen::{Limits, read_body};
 use muster_model::Text;
 use muster_registry::{Call, Caller};
 
@@ -32,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
     /// The body.
     pub(crate) body: Unread,
+    /// How slowly the body may come.
+    pub(crate) limits: Arc<Limits>,
     /// Where it comes from; nothing for a unix socket.
     pub(crate) peer: Option<IpAddr>,
     /// How the reply shall be written.
@@ -95,12 +98,10 @@ impl Request {
 
     /// The whole body, if it has no more than `n_bytes_max`.
     pub(crate) async fn body_up_to(&mut self, n_bytes_max: usize) -> Result<Bytes, Failure> {
-        let body = Limited::new(std::mem::take(&mut self.body), n_bytes_max);
-        match body.collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Failure::too_large(n_bytes_max)),
-            Err(error) => Err(Failure::bad_request(format!("Request body cut short: {error}"))),
-        }
+        let body = std::mem::take(&mut self.body);
+        read_body(body, n_bytes_max, &self.limits)
+            .await
+            .map_err(|error| Failure::new(error.status(), error.to_string()))
     }
 
     /// Whether the client takes gzip.

@@ -6,9 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::limits::Limits;
@@ -30,7 +28,7 @@ pub enum BodyError {
     TooSlow,
     /// The connection broke; there is nobody to answer.
     #[error("Request body broke off: {0}")]
-    Broken(#[from] hyper::Error),
+    Broken(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl BodyError {
@@ -45,11 +43,15 @@ impl BodyError {
 }
 
 /// Reads the whole body, of at most `bytes_max` bytes.
-pub async fn read_body(
-    mut body: Incoming,
+pub async fn read_body<B>(
+    mut body: B,
     bytes_max: usize,
     limits: &Limits,
-) -> Result<Bytes, BodyError> {
+) -> Result<Bytes, BodyError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let promised = body.size_hint();
     if promised.lower() > bytes_max as u64 {
         return Err(BodyError::TooLarge { limit: bytes_max });
@@ -83,10 +85,14 @@ pub async fn read_body(
 }
 
 /// The next piece of data, or nothing at the end. Trailers are passed over.
-async fn piece(body: &mut Incoming, deadline: Instant) -> Result<Option<Bytes>, BodyError> {
+async fn piece<B>(body: &mut B, deadline: Instant) -> Result<Option<Bytes>, BodyError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     loop {
         let frame = timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TooSlow)?;
-        match frame.transpose()? {
+        match frame.transpose().map_err(|error| BodyError::Broken(error.into()))? {
             None => return Ok(None),
             Some(frame) => {
                 if let Ok(data) = frame.into_data() {

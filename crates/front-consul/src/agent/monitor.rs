@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::stream;
 use http::{Method, Response};
+use muster_listen::Body;
 use muster_registry::operator::{LogLevel, LogLine};
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::body::Body;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::parameters::parse_bool;
@@ -21,6 +19,9 @@ use crate::wall_time;
 
 pub(crate) const ROUTES: &[Route] =
     &[Route::now(Method::GET, "/v1/agent/monitor", "The log as it is written.", monitor)];
+
+/// Lines that wait for a slow client before the log's own queue takes over.
+const LINES_WAITING_MAX: usize = 64;
 
 fn monitor(front: &Front, request: &Request) -> Result<Reply, Failure> {
     let wanted = request.parameters.text("loglevel").unwrap_or("INFO");
@@ -34,13 +35,22 @@ fn monitor(front: &Front, request: &Request) -> Result<Reply, Failure> {
             parse_bool(value).ok_or_else(|| Failure::bad_request("Invalid value for logjson"))?
         }
     };
-    let lines = front.door().operator.log_lines();
-    let parts = stream::unfold(lines, move |mut lines| async move {
-        let line = next(&mut lines, least).await?;
-        let text = if is_json { as_json(&line) } else { as_text(&line) };
-        Some((Ok(Bytes::from(text)), lines))
+    let mut lines = front.door().operator.log_lines();
+    let (sender, body) = Body::stream(LINES_WAITING_MAX);
+    tokio::spawn(async move {
+        loop {
+            let line = tokio::select! {
+                line = next(&mut lines, least) => line,
+                () = sender.closed() => return,
+            };
+            let Some(line) = line else { return };
+            let text = if is_json { as_json(&line) } else { as_text(&line) };
+            if !sender.send(text).await {
+                return;
+            }
+        }
     });
-    Ok(Response::new(Body::Stream(Box::pin(parts))))
+    Ok(Response::new(body))
 }
 
 /// The next line that matters enough. Who reads too slowly misses some; nothing once the agent
