@@ -6,14 +6,17 @@
 //! - `memo`: answers are kept as long as nothing touched what they depend on;
 //! - `registry`: submit, ask, peek and changes over these;
 //! - `leader`: what only a leader decides: leases (`leases`), lock delays, tombstones, its own node;
+//! - [`local`]: what the agent vouches for; [`checks`]: one runner for each kind of check;
 //! - `authority`: the built-in certificate authority;
 //! - `operator`: members, logs and numbers; [`backup`]: the whole state as one file.
 
 pub mod agent;
 mod authority;
 pub mod backup;
+pub mod checks;
 mod leader;
 mod leases;
+pub mod local;
 mod machine;
 mod memo;
 mod operator;

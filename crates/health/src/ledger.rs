@@ -44,6 +44,11 @@ impl Ledger {
         }
     }
 
+    /// What was marked first.
+    pub fn first(&self) -> Option<&Target> {
+        self.by_number.values().next()
+    }
+
     /// Takes out what was marked first.
     pub fn take_first(&mut self) -> Option<Taken> {
         let (number, target) = self.by_number.pop_first()?;
@@ -58,9 +63,9 @@ impl Ledger {
         Some(Taken { target, number })
     }
 
-    /// Whether a target is marked.
-    pub fn is_marked(&self, target: &Target) -> bool {
-        self.numbers.contains_key(target)
+    /// The number under which a target is marked, if it is.
+    pub fn number_of(&self, target: &Target) -> Option<u64> {
+        self.numbers.get(target).copied()
     }
 
     /// Marked targets.

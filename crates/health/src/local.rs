@@ -42,7 +42,7 @@ pub struct Local {
     /// At most one for each check, never later than its next deadline.
     alarms: BTreeSet<(Moment, Text)>,
     settings: Settings,
-    chance: SmallRng,
+    pub(crate) chance: SmallRng,
 }
 
 /// An instance that is vouched for.
@@ -157,7 +157,7 @@ impl Local {
         mut declaration: InstanceDeclaration,
         now: Moment,
     ) -> Result<(), Unfit> {
-        name_instance(&mut declaration);
+        declaration.name();
         let InstanceDeclaration { instance, checks, replace_checks, source } = declaration;
         let id = instance.id.clone();
         if id.is_empty() {
@@ -181,10 +181,8 @@ impl Local {
         mut declaration: CheckDeclaration,
         now: Moment,
     ) -> Result<Text, Unfit> {
-        let check = &mut declaration.check;
-        if check.id.is_empty() {
-            check.id = check.name.clone();
-        }
+        declaration.name();
+        let check = &declaration.check;
         if check.id.is_empty() {
             return Err(Unfit::Nameless("a check"));
         }
@@ -279,6 +277,11 @@ impl Local {
         let all = about("").into_iter().chain(about(instance_id));
         let worst = all.filter_map(|id| Some(self.checks.get(&id)?.check.status)).max();
         Some(worst.unwrap_or(Status::Passing))
+    }
+
+    /// The number under which the catalog will be told of a target; nothing where it need not be.
+    pub fn untold(&self, target: &Target) -> Option<u64> {
+        self.ledger.number_of(target)
     }
 
     /// Other bounds for observations from now on.
@@ -380,23 +383,35 @@ impl OwnCheck {
     }
 }
 
-/// Gives ids and names to an instance and its checks that have none, and ties them together.
-fn name_instance(declaration: &mut InstanceDeclaration) {
-    let InstanceDeclaration { instance, checks, .. } = declaration;
-    if instance.id.is_empty() {
-        instance.id = instance.service.clone();
-    }
-    let n_checks = checks.len();
-    for (number, CheckDeclaration { check, .. }) in checks.iter_mut().enumerate() {
-        check.instance_id = instance.id.clone();
-        if check.id.is_empty() {
-            check.id = match n_checks {
-                1 => format!("service:{}", instance.id).into(),
-                _ => format!("service:{}:{}", instance.id, number + 1).into(),
-            };
+impl InstanceDeclaration {
+    /// Gives ids and names to the instance and its checks that have none, and ties them together.
+    /// Declaring does it too; here for those who have to know the ids before.
+    pub fn name(&mut self) {
+        let InstanceDeclaration { instance, checks, .. } = self;
+        if instance.id.is_empty() {
+            instance.id = instance.service.clone();
         }
-        if check.name.is_empty() {
-            check.name = format!("Service '{}' check", instance.service).into();
+        let n_checks = checks.len();
+        for (number, CheckDeclaration { check, .. }) in checks.iter_mut().enumerate() {
+            check.instance_id = instance.id.clone();
+            if check.id.is_empty() {
+                check.id = match n_checks {
+                    1 => format!("service:{}", instance.id).into(),
+                    _ => format!("service:{}:{}", instance.id, number + 1).into(),
+                };
+            }
+            if check.name.is_empty() {
+                check.name = format!("Service '{}' check", instance.service).into();
+            }
+        }
+    }
+}
+
+impl CheckDeclaration {
+    /// Gives the check an id if it has none.
+    pub fn name(&mut self) {
+        if self.check.id.is_empty() {
+            self.check.id = self.check.name.clone();
         }
     }
 }

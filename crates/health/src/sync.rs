@@ -41,6 +41,17 @@ pub struct Wish {
     pub told: Vec<Taken>,
 }
 
+/// What became of a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// The catalog has it.
+    Granted,
+    /// The catalog does not take it as things stand. The next comparison will look again.
+    Denied,
+    /// It did not get through, or may not have: it has to be told again.
+    Undecided,
+}
+
 /// What the catalog says of this agent's node.
 #[derive(Clone, Debug, Default)]
 pub struct CatalogView<'a> {
@@ -53,6 +64,16 @@ pub struct CatalogView<'a> {
 }
 
 impl Local {
+    /// What [`Local::next_wish`] would begin with.
+    pub fn next_target(&self) -> Option<&Target> {
+        self.ledger.first()
+    }
+
+    /// The generator that all chance here comes from.
+    pub fn chance(&mut self) -> &mut impl Rng {
+        &mut self.chance
+    }
+
     /// The next command that the catalog has to be told. Its targets are taken out of the ledger
     /// until they are settled.
     pub fn next_wish(&mut self, node: &Node) -> Option<Wish> {
@@ -78,15 +99,15 @@ impl Local {
         }
     }
 
-    /// The outcome of a wish is known. What was not granted is marked again.
-    pub fn settle(&mut self, told: &[Taken], is_granted: bool) {
+    /// It is known what became of a wish.
+    pub fn settle(&mut self, told: &[Taken], settlement: Settlement) {
         for Taken { target, .. } in told {
             if let Target::Check(id) = target
                 && let Some(own) = self.checks.get_mut(id)
             {
-                own.is_in_catalog = is_granted;
+                own.is_in_catalog = settlement == Settlement::Granted;
             }
-            if !is_granted {
+            if settlement == Settlement::Undecided {
                 self.ledger.mark_once(target.clone());
             }
         }

@@ -21,7 +21,7 @@ use crate::facts::{Machine, Process};
 use crate::files::Files;
 use crate::net::{Address, Datagram, Listener, Stream};
 use crate::real_files::RealFiles;
-use crate::world::{Connecting, Work, World};
+use crate::world::{Connecting, Resolving, Work, World};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -90,6 +90,18 @@ impl World for Real {
                 Address::Unix(path) => Box::new(UnixStream::connect(path).await?) as Stream,
             })
         })
+    }
+
+    fn resolve(&self, host_and_port: &str) -> Resolving {
+        let target = host_and_port.to_owned();
+        Box::pin(async move { Ok(tokio::net::lookup_host(target).await?.collect()) })
+    }
+
+    fn connect_datagram(&self, to: SocketAddr) -> io::Result<Box<dyn Datagram>> {
+        let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&to.into())?;
+        Ok(Box::new(UdpSocket::from_std(socket.into())?))
     }
 
     fn bind(&self, at: SocketAddr, shared: bool) -> io::Result<Box<dyn Datagram>> {

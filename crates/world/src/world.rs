@@ -23,6 +23,9 @@ use crate::net::{Address, Datagram, Listener, Stream};
 /// Work that may block its thread.
 pub type Work = Box<dyn FnOnce() + Send + 'static>;
 
+/// Addresses of a name that are being looked up.
+pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
 /// A connection that is being made.
 pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
@@ -43,6 +46,12 @@ pub trait World: Send + Sync + 'static {
 
     /// Opens a stream to an address.
     fn connect(&self, to: &Address) -> Connecting;
+
+    /// Looks up the addresses of `host:port` as the machine does.
+    fn resolve(&self, host_and_port: &str) -> Resolving;
+
+    /// A datagram socket that speaks with one address only, and so hears if that refuses.
+    fn connect_datagram(&self, to: SocketAddr) -> io::Result<Box<dyn Datagram>>;
 
     /// Binds a datagram socket. With `shared`, several sockets may be bound to one port and the
     /// machine spreads the datagrams over them.

@@ -27,7 +27,7 @@ impl Local {
         let mut checks = BTreeSet::new();
         for mut declaration in files.instances {
             declaration.source = Source::File;
-            super::name_instance(&mut declaration);
+            declaration.name();
             instances.insert(declaration.instance.id.clone());
             for check in &mut declaration.checks {
                 check.source = Source::File;

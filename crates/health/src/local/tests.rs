@@ -139,7 +139,7 @@ fn a_new_output_alone_waits_half_to_one_and_a_half_of_its_interval() {
     local.observe(&"a".into(), passing("one"), at(0));
     let node = muster_model::Node::default();
     while let Some(wish) = local.next_wish(&node) {
-        local.settle(&wish.told, true);
+        local.settle(&wish.told, crate::sync::Settlement::Granted);
     }
     assert_eq!(local.observe(&"a".into(), passing("two"), at(1)), Heard::Output);
     assert_eq!(local.check("a").unwrap().check.output, "two", "the agent itself shows it at once");

@@ -70,7 +70,7 @@ fn push(local: &mut Local, catalog: &mut Catalog) -> usize {
     let mut n_commands = 0;
     while let Some(wish) = local.next_wish(&node()) {
         catalog.apply(&wish.command);
-        local.settle(&wish.told, true);
+        local.settle(&wish.told, Settlement::Granted);
         n_commands += 1;
     }
     n_commands
@@ -106,8 +106,8 @@ fn an_instance_and_its_checks_are_one_command_and_a_new_status_is_a_small_one() 
     observe(&mut local, Status::Passing);
     let wish = local.next_wish(&node()).unwrap();
     assert!(matches!(wish.command, Command::UpdateCheck { status: Status::Passing, .. }));
-    local.settle(&wish.told, false);
-    assert!(!local.is_in_sync(), "what was not granted is told again");
+    local.settle(&wish.told, Settlement::Undecided);
+    assert!(!local.is_in_sync(), "what may not have got through is told again");
     let wish = local.next_wish(&node()).unwrap();
     assert!(matches!(wish.command, Command::Register(_)), "and then in full");
 }
