@@ -69,7 +69,7 @@ impl<'t> Lexer<'t> {
     }
 
     /// The line on which the last token that was taken begins.
-    pub fn line(&self) -> u32 {
+    pub fn token_line(&self) -> u32 {
         self.token_line
     }
 
@@ -82,7 +82,7 @@ impl<'t> Lexer<'t> {
     }
 
     /// Takes the next token.
-    pub fn next(&mut self) -> Result<Token, Problem> {
+    pub fn take(&mut self) -> Result<Token, Problem> {
         let (token, line) = match self.ahead.take() {
             Some(ahead) => ahead,
             None => self.scan()?,

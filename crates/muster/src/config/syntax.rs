@@ -130,8 +130,8 @@ impl Parser<'_> {
             return Ok(Object::default());
         }
         let node = self.value(0)?;
-        let line = self.lexer.line();
-        match (node.value, self.lexer.next()?) {
+        let line = self.lexer.token_line();
+        match (node.value, self.lexer.take()?) {
             (Value::Object(object), Token::End) => Ok(object),
             (Value::Object(_), token) => {
                 Err(Problem::at(line, format!("{} after the end of the object", token.name())))
@@ -147,11 +147,11 @@ impl Parser<'_> {
     fn body(&mut self, end: Token, depth: usize) -> Result<Object, Problem> {
         let mut object = Object::default();
         loop {
-            let token = self.lexer.next()?;
+            let token = self.lexer.take()?;
             if token == end {
                 return Ok(object);
             }
-            let line = self.lexer.line();
+            let line = self.lexer.token_line();
             let key = match (token, self.format) {
                 (Token::Text(key), _) | (Token::Word(key), Format::Hcl) => key,
                 (token, _) => {
@@ -171,8 +171,8 @@ impl Parser<'_> {
 
     /// What follows a key: `= value`, `: value`, `{ ... }` or `"label" { ... }`.
     fn entry_value(&mut self, depth: usize) -> Result<Node, Problem> {
-        let token = self.lexer.next()?;
-        let line = self.lexer.line();
+        let token = self.lexer.take()?;
+        let line = self.lexer.token_line();
         match (token, self.format) {
             (Token::Colon, _) | (Token::Equals, Format::Hcl) => self.value(depth),
             (Token::OpenBrace, Format::Hcl) => self.object(line, depth),
@@ -195,8 +195,8 @@ impl Parser<'_> {
     }
 
     fn entry_value_after_label(&mut self, label: &str, depth: usize) -> Result<Node, Problem> {
-        let token = self.lexer.next()?;
-        let line = self.lexer.line();
+        let token = self.lexer.take()?;
+        let line = self.lexer.token_line();
         match token {
             Token::OpenBrace => self.object(line, depth),
             token => Err(Problem::at(
@@ -207,8 +207,8 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Node, Problem> {
-        let token = self.lexer.next()?;
-        let line = self.lexer.line();
+        let token = self.lexer.take()?;
+        let line = self.lexer.token_line();
         self.count(line)?;
         let value = match token {
             Token::Text(text) => Value::Text(text),
@@ -241,24 +241,24 @@ impl Parser<'_> {
         self.descend(line, depth)?;
         let mut items = Vec::new();
         if self.lexer.peek()? == &Token::CloseBracket {
-            self.lexer.next()?;
+            self.lexer.take()?;
             return Ok(Node { line, value: Value::List(items) });
         }
         loop {
             items.push(self.value(depth + 1)?);
-            let separated = self.lexer.next()?;
+            let separated = self.lexer.take()?;
             match separated {
                 Token::CloseBracket => break,
                 Token::Comma => {}
                 token => {
-                    let line = self.lexer.line();
+                    let line = self.lexer.token_line();
                     let what = format!("expected ',' or ']' in the list, found {}", token.name());
                     return Err(Problem::at(line, what));
                 }
             }
             // A trailing comma is HCL's, not JSON's.
             if self.format == Format::Hcl && self.lexer.peek()? == &Token::CloseBracket {
-                self.lexer.next()?;
+                self.lexer.take()?;
                 break;
             }
         }
@@ -270,17 +270,17 @@ impl Parser<'_> {
         match self.format {
             Format::Hcl => {
                 if self.lexer.peek()? == &Token::Comma {
-                    self.lexer.next()?;
+                    self.lexer.take()?;
                 }
                 Ok(true)
             }
-            Format::Json => match self.lexer.next()? {
+            Format::Json => match self.lexer.take()? {
                 Token::Comma if self.lexer.peek()? != end => Ok(true),
                 token if &token == end => Ok(false),
                 token => {
                     let what =
                         format!("expected ',' or '}}' in the object, found {}", token.name());
-                    Err(Problem::at(self.lexer.line(), what))
+                    Err(Problem::at(self.lexer.token_line(), what))
                 }
             },
         }

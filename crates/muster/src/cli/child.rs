@@ -1,0 +1,92 @@
+//! A program run for `lock` and `watch`: started through a shell or not, stopped politely first.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child as Process, Command};
+
+use super::Failure;
+
+/// How long a program may take to end after SIGTERM before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A running program.
+pub struct Child {
+    process: Process,
+    is_group: bool,
+}
+
+/// What a program is started with.
+pub struct Start<'a> {
+    /// The program and its arguments.
+    pub args: &'a [String],
+    /// Join the arguments and run them in a shell.
+    pub is_shell: bool,
+    /// What it reads; nothing means this process's own standard input.
+    pub input: Option<&'a [u8]>,
+    /// Additions to its environment.
+    pub environment: &'a [(&'a str, String)],
+}
+
+impl Child {
+    /// Starts a program. One that does not share the terminal's input gets a process group of its
+    /// own, so that what it starts in turn can be stopped with it.
+    pub async fn start(start: Start<'_>) -> Result<Child, Failure> {
+        let mut command = match (start.is_shell, start.args) {
+            (true, args) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.arg("-c").arg(args.join(" "));
+                shell
+            }
+            (false, [program, args @ ..]) => {
+                let mut command = Command::new(program);
+                command.args(args);
+                command
+            }
+            (false, []) => return Err(Failure::new("there is no program to run")),
+        };
+        let is_group = start.input.is_some();
+        if is_group {
+            command.process_group(0).stdin(Stdio::piped());
+        }
+        for (key, value) in start.environment {
+            command.env(key, value);
+        }
+        let mut process = command.kill_on_drop(true).spawn().map_err(|error| {
+            Failure::new(format!("{} cannot be started: {error}", start.args.join(" ")))
+        })?;
+        if let (Some(input), Some(mut pipe)) = (start.input, process.stdin.take()) {
+            // A program that does not read its input is within its rights.
+            let _ = pipe.write_all(input).await;
+        }
+        Ok(Child { process, is_group })
+    }
+
+    /// Waits for it to end.
+    pub async fn wait(&mut self) -> Result<ExitStatus, Failure> {
+        self.process
+            .wait()
+            .await
+            .map_err(|error| Failure::new(format!("the program is lost: {error}")))
+    }
+
+    /// Asks it to end, and kills it if it does not within the grace period.
+    pub async fn stop(&mut self) -> Result<(), Failure> {
+        self.signal(Signal::TERM);
+        if tokio::time::timeout(GRACE, self.process.wait()).await.is_err() {
+            self.signal(Signal::KILL);
+            self.wait().await?;
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.process.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let Some(id) = id else { return };
+        // It may have ended by itself in this moment, which is what was wanted.
+        let _ =
+            if self.is_group { kill_process_group(id, signal) } else { kill_process(id, signal) };
+    }
+}
