@@ -57,6 +57,8 @@ pub struct Settings {
     pub reserve_bytes: u64,
     /// Bytes of the newest entries kept in memory.
     pub cache_bytes: usize,
+    /// Bytes of a file of the log. A snapshot frees whole files.
+    pub segment_bytes: u64,
 }
 
 impl Default for Settings {
@@ -68,6 +70,7 @@ impl Default for Settings {
             raft_multiplier: 1,
             reserve_bytes: 64 << 20,
             cache_bytes: 1 << 20,
+            segment_bytes: 16 << 20,
         }
     }
 }
@@ -144,6 +147,7 @@ impl Consensus {
         let sizes = Sizes {
             cache: settings.cache_bytes,
             reserve: settings.reserve_bytes,
+            segment: settings.segment_bytes,
             ..Sizes::default()
         };
         let opened = {

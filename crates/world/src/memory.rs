@@ -8,7 +8,7 @@
 //!
 //! Faults can be switched on: syncs that fail, syncs that do nothing (so that a test can prove
 //! that it would notice a missing one), a limit on bytes, writes that are cut short, a flipped
-//! bit. A file opened before a cut is dead afterwards, as its process is.
+//! bit, a power failure after so many changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -36,12 +36,17 @@ pub struct Faults {
     pub bytes_max: Option<u64>,
     /// The most bytes that one write takes.
     pub write_max: Option<usize>,
+    /// The power fails after this many more changes: from then on every call fails, until
+    /// [`Memory::power_cut`] decides what is left.
+    pub changes_left: Option<u64>,
 }
 
-/// A disk in memory. Clones share it.
+/// A disk in memory, as one process sees it. Clones share it.
 #[derive(Clone, Default)]
 pub struct Memory {
     disk: Arc<Mutex<Disk>>,
+    /// How many times the power was cut before this process.
+    life: u64,
 }
 
 #[derive(Default)]
@@ -55,7 +60,7 @@ struct Disk {
     locks: BTreeSet<PathBuf>,
     faults: Faults,
     n_syncs: u64,
-    /// Grows with every power cut; what was opened before is dead.
+    /// How many times the power was cut.
     life: u64,
 }
 
@@ -93,6 +98,12 @@ impl Memory {
         self.disk().n_syncs
     }
 
+    /// Whether the power has failed, as [`Faults::changes_left`] has it.
+    #[must_use]
+    pub fn is_without_power(&self) -> bool {
+        self.disk().faults.changes_left == Some(0)
+    }
+
     /// The bytes of all files.
     #[must_use]
     pub fn n_bytes(&self) -> u64 {
@@ -100,17 +111,21 @@ impl Memory {
     }
 
     /// Takes the power away and gives it back: of everything not synced a random part is kept.
-    pub fn power_cut(&self, seed: u64) {
+    /// Returns the disk as the next process finds it; to this one it is dead.
+    #[must_use]
+    pub fn power_cut(&self, seed: u64) -> Memory {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut disk = self.disk();
         disk.life += 1;
         disk.locks.clear();
+        disk.faults.changes_left = None;
         disk.forget_names(&mut rng);
         // Some cuts lose nearly all, some nearly nothing, most something in between.
         let kept = [0.0, 0.1, 0.5, 0.9, 1.0][rng.random_range(0..5)];
         for inode in disk.inodes.values_mut() {
             inode.forget(&mut rng, kept);
         }
+        Memory { disk: self.disk.clone(), life: disk.life }
     }
 
     /// An independent copy of what the disk holds now, for looking at it in several ways.
@@ -125,7 +140,7 @@ impl Memory {
             next_inode: disk.next_inode,
             ..Disk::default()
         };
-        Memory { disk: Arc::new(Mutex::new(copy)) }
+        Memory { disk: Arc::new(Mutex::new(copy)), life: 0 }
     }
 
     /// Turns one bit of a file around. Does nothing to a file that does not exist or is shorter.
@@ -142,6 +157,15 @@ impl Memory {
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk, if this process is still alive.
+    fn live_disk(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let disk = self.disk();
+        match disk.life == self.life {
+            true => Ok(disk),
+            false => Err(io::Error::other("the power was cut under this process")),
+        }
     }
 }
 
@@ -296,11 +320,12 @@ fn folder_of(path: &Path) -> PathBuf {
 
 impl Files for Memory {
     fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn File>> {
-        let mut disk = self.disk();
+        let mut disk = self.live_disk()?;
         let inode = match (disk.names.get(path).copied(), how) {
             (Some(inode), Open::Read | Open::Write) => inode,
             (None, Open::Read | Open::Write) => return Err(io::ErrorKind::NotFound.into()),
             (Some(inode), Open::Create) => {
+                disk.count_change()?;
                 if let Some(content) = disk.inodes.get_mut(&inode) {
                     content.truncate(0);
                 }
@@ -310,6 +335,7 @@ impl Files for Memory {
                 if !disk.folders.contains(&folder_of(path)) {
                     return Err(io::ErrorKind::NotFound.into());
                 }
+                disk.count_change()?;
                 let inode = disk.next_inode;
                 disk.next_inode += 1;
                 disk.inodes.insert(inode, Inode::default());
@@ -318,11 +344,11 @@ impl Files for Memory {
             }
         };
         let may_write = how != Open::Read;
-        Ok(Box::new(MemoryFile { disk: self.clone(), inode, life: disk.life, may_write }))
+        Ok(Box::new(MemoryFile { disk: self.clone(), inode, may_write }))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.live_disk()?;
         for folder in path.ancestors() {
             disk.folders.insert(folder.to_owned());
         }
@@ -330,7 +356,7 @@ impl Files for Memory {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        let disk = self.disk();
+        let disk = self.live_disk()?;
         if !disk.folders.contains(folder) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -342,24 +368,26 @@ impl Files for Memory {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.live_disk()?;
         let inode = disk.names.get(from).copied().ok_or(io::ErrorKind::NotFound)?;
+        disk.count_change()?;
         disk.point(to, Some(inode));
         disk.point(from, None);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.live_disk()?;
         if !disk.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        disk.count_change()?;
         disk.point(path, None);
         Ok(())
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        let mut disk = self.disk();
+        let mut disk = self.live_disk()?;
         disk.count_sync()?;
         if !disk.faults.syncs_do_nothing {
             disk.renamings.retain(|renaming| renaming.path.parent() != Some(folder));
@@ -369,21 +397,34 @@ impl Files for Memory {
     }
 
     fn free_space(&self, _folder: &Path) -> io::Result<u64> {
-        let disk = self.disk();
+        let disk = self.live_disk()?;
         Ok(disk.faults.bytes_max.map_or(u64::MAX, |max| max.saturating_sub(disk.n_bytes())))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let mut disk = self.disk();
+        let mut disk = self.live_disk()?;
         if !disk.locks.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(MemoryLock { disk: self.clone(), path: path.to_owned(), life: disk.life }))
+        Ok(Box::new(MemoryLock { disk: self.clone(), path: path.to_owned() }))
     }
 }
 
 impl Disk {
+    /// Counts a change; the one that exhausts the count still takes place.
+    fn count_change(&mut self) -> io::Result<()> {
+        match &mut self.faults.changes_left {
+            Some(0) => Err(io::Error::other("the power has failed (injected)")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     fn count_sync(&mut self) -> io::Result<()> {
+        self.count_change()?;
         if self.faults.syncs_fail {
             return Err(io::Error::other("input/output error (injected)"));
         }
@@ -395,16 +436,12 @@ impl Disk {
 struct MemoryFile {
     disk: Memory,
     inode: u64,
-    life: u64,
     may_write: bool,
 }
 
 impl MemoryFile {
     fn with<T>(&self, act: impl FnOnce(&mut Disk, &mut Inode) -> io::Result<T>) -> io::Result<T> {
-        let mut disk = self.disk.disk();
-        if disk.life != self.life {
-            return Err(io::Error::other("the power was cut while this file was open"));
-        }
+        let mut disk = self.disk.live_disk()?;
         // A file whose last name was removed lives on while it is open, for reading and writing
         // that nobody will see again.
         let mut inode = disk.inodes.remove(&self.inode).unwrap_or_default();
@@ -430,6 +467,7 @@ impl File for MemoryFile {
             if growth > 0 && disk.faults.bytes_max.is_some_and(|max| used + growth > max) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
+            disk.count_change()?;
             inode.write(bytes, offset);
             Ok(bytes.len())
         })
@@ -460,15 +498,14 @@ impl File for MemoryFile {
 struct MemoryLock {
     disk: Memory,
     path: PathBuf,
-    life: u64,
 }
 
 impl Lock for MemoryLock {}
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        let mut disk = self.disk.disk();
-        if disk.life == self.life {
+        // After a cut the lock is gone, and the name may be another process's.
+        if let Ok(mut disk) = self.disk.live_disk() {
             disk.locks.remove(&self.path);
         }
     }

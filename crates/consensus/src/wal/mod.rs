@@ -75,6 +75,13 @@ impl Default for Sizes {
     }
 }
 
+impl Sizes {
+    /// Bytes of a segment that was just begun.
+    fn first_zeros(&self) -> u64 {
+        self.ahead.min(self.segment).max(segment::START as u64)
+    }
+}
+
 /// An entry as read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {

@@ -82,7 +82,7 @@ impl Log {
             .map_err(|error| StartError::machine("begin a log segment in", &self.folder, error))?;
         let sequence = writer.sequence;
         state.segments.push_back(Segment { sequence, path, file: file.clone(), last_index: None });
-        *writer = Writer::new(&opening, file, START as u64, self.sizes.ahead.max(START as u64));
+        *writer = Writer::new(&opening, file, START as u64, self.sizes.first_zeros());
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //!  8  length of the payload                  12  kind, three zeros
 //! 16  index                                  24  term
 //! 32  bytes back to the start of the group   36  mark
-//! 40  payload, then zeros up to a multiple of eight
+//! 40  payload, then 1 to 8 bytes of filling up to a multiple of eight
 //! ```
 //!
 //! Both checksums are CRC-32C and start from the salt of the segment, so that bytes of another
@@ -13,8 +13,9 @@
 //! a length that lies would hide where the record ends. A **group** is what was written and
 //! synced together: a record of a later group proves that the earlier ones were on disk.
 //!
-//! No eight aligned bytes of a header are all zero (kind, term and mark see to that), which is
-//! what lets [`super::scan`] tell a sector that was never written from one that rotted.
+//! Where nothing was written there are zeros. So that [`super::segment`] can tell what was never
+//! written from what rotted, the last byte of a header and the last byte of a record are never
+//! zero, nor one bit away from it, and no eight aligned bytes of a header are all zero.
 
 use crate::term_id::EntryId;
 
@@ -23,6 +24,9 @@ pub(crate) const HEADER: usize = 40;
 
 /// Longest payload of one record.
 pub(crate) const PAYLOAD_MAX: usize = 8 << 20;
+
+/// What a record is filled up with.
+const FILLING: u8 = 0xa5;
 
 const MARK: u32 = u32::from_le_bytes(*b"mrec");
 
@@ -75,7 +79,7 @@ pub(crate) struct Header {
 
 /// Bytes that a payload takes in the log.
 pub(crate) fn size(payload: usize) -> usize {
-    (HEADER + payload).next_multiple_of(8)
+    (HEADER + payload + 1).next_multiple_of(8)
 }
 
 /// Appends a record to a buffer whose first byte is the start of the group.
@@ -94,7 +98,7 @@ pub(crate) fn encode(group: &mut Vec<u8>, salt: u32, kind: Kind, id: EntryId, pa
     let checksum = crc32c::crc32c_append(salt, &group[start + 4..]);
     group[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
     group.extend_from_slice(payload);
-    group.resize(start + size(payload.len()), 0);
+    group.resize(start + size(payload.len()), FILLING);
 }
 
 /// The header at the start of the bytes, if it is one.
@@ -119,4 +123,13 @@ impl Header {
         payload.len() == self.length
             && crc32c::crc32c_append(salt, payload) == self.payload_checksum
     }
+}
+
+/// The header at the start of the bytes, if all of its record follows and is what was written.
+pub(crate) fn whole(bytes: &[u8], salt: u32) -> Option<Header> {
+    let header = header(bytes, salt)?;
+    let payload = bytes.get(HEADER..HEADER + header.length)?;
+    let filling = bytes.get(HEADER + header.length..size(header.length))?;
+    let is_whole = header.admits(payload, salt) && filling.iter().all(|byte| *byte == FILLING);
+    is_whole.then_some(header)
 }

@@ -6,10 +6,11 @@
 //!
 //! - **The clean end.** Only zeros follow: this is where writing goes on.
 //! - **A torn tail.** The power went while a group was being synced, so any of its sectors may be
-//!   missing. Nothing in it was acknowledged; it is cut. A torn group is the last one, and shows
-//!   a hole: a stretch of a sector that should hold part of the record and holds zeros.
+//!   missing, or the process was killed in the middle of the write. Nothing in it was
+//!   acknowledged; it is cut. A torn group is the last one, and its first bad record has a hole
+//!   (a stretch of a sector that should hold part of it and holds zeros) or lacks its end.
 //! - **Damage.** A record of a later group follows (it was written after the sync of this one),
-//!   or the segment is not the last, or there is no hole. Something acknowledged has rotted; it is
+//!   or the segment is not the last, or nothing is missing. Something acknowledged has rotted; it is
 //!   reported with file and offset, and the log does not open.
 //!
 //! What this cannot see: damage in the very last group when its payload has, by itself, a sector
@@ -110,7 +111,7 @@ pub(crate) fn scan(file: &Path, bytes: &[u8], is_last: bool) -> Result<Option<Sc
     let salt = opening.salt();
     let mut records = Vec::new();
     let mut at = START;
-    while let Some(header) = record_at(bytes, at, salt) {
+    while let Some(header) = bytes.get(at..).and_then(|rest| record::whole(rest, salt)) {
         records.push(Found { offset: at as u64, header });
         at += record::size(header.length);
         if header.kind == Kind::Seal {
@@ -124,13 +125,6 @@ pub(crate) fn scan(file: &Path, bytes: &[u8], is_last: bool) -> Result<Option<Sc
     }
     let is_torn = judge_tail(file, bytes, at, salt)?;
     Ok(Some(Scan { opening, records, end: at as u64, is_torn, is_sealed: false }))
-}
-
-/// The header of a record that is whole, payload and all.
-fn record_at(bytes: &[u8], at: usize, salt: u32) -> Option<Header> {
-    let header = record::header(bytes.get(at..)?, salt)?;
-    let payload = bytes.get(at + HEADER..at + HEADER + header.length)?;
-    header.admits(payload, salt).then_some(header)
 }
 
 /// Decides what the bytes from `at` on are: false for a clean end, true for a torn tail.
@@ -150,15 +144,15 @@ fn judge_tail(file: &Path, bytes: &[u8], at: usize, salt: u32) -> Result<bool, D
         later += 8;
     }
     let whole = record::header(tail, salt).map_or(HEADER, |header| record::size(header.length));
-    if !has_hole(bytes, at, at + whole) {
+    if !is_incomplete(bytes, at, at + whole) {
         return Err(Damage::new(file, at as u64, "the last record does not match its checksum"));
     }
     Ok(true)
 }
 
-/// Whether some sector's share of this range is all zeros, or beyond the end of the file.
-fn has_hole(bytes: &[u8], from: usize, to: usize) -> bool {
-    if to > bytes.len() {
+/// Whether part of this range was never written: its last byte, or some sector's share of it.
+fn is_incomplete(bytes: &[u8], from: usize, to: usize) -> bool {
+    if bytes.get(to - 1).is_none_or(|last| *last == 0) {
         return true;
     }
     let mut at = from;

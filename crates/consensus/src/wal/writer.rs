@@ -153,7 +153,7 @@ impl Log {
             file: file.clone(),
             last_index: None,
         });
-        *writer = Writer::new(&opening, file, START as u64, self.sizes.ahead.max(START as u64));
+        *writer = Writer::new(&opening, file, START as u64, self.sizes.first_zeros());
         Ok(())
     }
 
@@ -161,7 +161,7 @@ impl Log {
     pub(super) fn begin(&self, opening: &Opening) -> io::Result<(PathBuf, Arc<dyn File>)> {
         let path = self.folder.join(file_name(opening.sequence));
         let file: Arc<dyn File> = self.world.files().open(&path, Open::Create)?.into();
-        let mut bytes = vec![0; self.sizes.ahead.max(START as u64) as usize];
+        let mut bytes = vec![0; self.sizes.first_zeros() as usize];
         bytes[..START].copy_from_slice(&opening.encode());
         file.write_all_at(&bytes, 0)?;
         sync(&*file)?;

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_consensus::{Committed, Consensus, Folder, Frozen, Machine, Settings, StartError};
+use muster_consensus::{
+    Committed, Consensus, Folder, Frozen, Machine, OnFatal, Settings, StartError,
+};
 use muster_world::World;
 use tokio::time::Instant;
 
@@ -78,11 +80,21 @@ pub async fn start(
     path: &Path,
     settings: Settings,
 ) -> Result<(Consensus, Applied), StartError> {
+    let died: OnFatal = Arc::new(|fatal| panic!("the process would end: {fatal}"));
+    start_mortal(world, path, settings, died).await
+}
+
+/// Like [`start`], for a server that may die.
+pub async fn start_mortal(
+    world: &Arc<dyn World>,
+    path: &Path,
+    settings: Settings,
+    on_fatal: OnFatal,
+) -> Result<(Consensus, Applied), StartError> {
     let (opening, at) = (world.clone(), path.to_owned());
-    let folder =
-        tokio::task::spawn_blocking(move || Folder::open(opening, &at, Some(7))).await.unwrap()?;
+    let opened = tokio::task::spawn_blocking(move || Folder::open(opening, &at, Some(7))).await;
     let applied = Applied::default();
-    let died = Arc::new(|fatal| panic!("the process would end: {fatal}"));
-    let consensus = Consensus::start(settings, folder, Box::new(applied.clone()), died).await?;
+    let machine = Box::new(applied.clone());
+    let consensus = Consensus::start(settings, opened.unwrap()?, machine, on_fatal).await?;
     Ok((consensus, applied))
 }
