@@ -8,6 +8,7 @@
 //! folder, elections, groups, rolls, snapshots, purges, and the repair of the cut before.
 //!
 //! `MUSTER_POWER_CUTS` sets how many cuts are made; 1,000 without it.
+#![allow(clippy::unwrap_used, reason = "this is test code")]
 
 mod common;
 
