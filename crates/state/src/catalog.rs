@@ -94,7 +94,7 @@ pub(crate) struct Counts {
 
 impl Catalog {
     /// The node with this folded name.
-    pub(crate) fn node(&self, name: &str) -> Option<&Arc<NodeEntry>> {
+    pub(crate) fn node(&self, name: &Text) -> Option<&Arc<NodeEntry>> {
         self.nodes.get(name)
     }
 
@@ -121,7 +121,7 @@ impl Catalog {
     }
 
     /// The service with this folded name.
-    pub(crate) fn service(&self, name: &str) -> Option<&Arc<ServiceEntry>> {
+    pub(crate) fn service(&self, name: &Text) -> Option<&Arc<ServiceEntry>> {
         self.services.get(name)
     }
 
@@ -206,7 +206,10 @@ impl ServiceEntry {
     fn count_tags(&mut self, old: &[Text], new: &[Text]) -> bool {
         let n_before = self.tags.len();
         for tag in new {
-            *self.tags.entry(tag.clone()).or_insert(0) += 1;
+            match self.tags.get_mut(tag) {
+                Some(count) => *count += 1,
+                None => drop(self.tags.insert(tag.clone(), 1)),
+            }
         }
         let n_added = self.tags.len() - n_before;
         let n_with_both = self.tags.len();
@@ -241,12 +244,51 @@ impl Catalog {
         }
     }
 
+    /// Puts a node that is not there yet in its place, with everything on it: how a saved state
+    /// comes back. Both lists are in the order of their ids.
+    ///
+    /// # Errors
+    /// Gives the first check whose instance is not in the list.
+    pub(crate) fn put_whole_node(
+        &mut self,
+        row: Row<Node>,
+        instances: Vec<Row<Instance>>,
+        checks: Vec<Row<Check>>,
+    ) -> Result<(), Row<Check>> {
+        let name = row.name.folded();
+        let mut node = NodeEntry::new(row.clone());
+        let new_entry = |row| InstanceEntry { node: name.clone(), row, checks: CheckList::new() };
+        let mut entries: Vec<InstanceEntry> = instances.into_iter().map(new_entry).collect();
+        for check in checks {
+            self.counts.n_checks += 1;
+            node.checks.insert(CheckById(check.clone()));
+            if check.is_about_node() {
+                node.own_checks.push(check);
+                continue;
+            }
+            let at = entries.binary_search_by(|own| own.row.id.cmp(&check.instance_id));
+            let Ok(at) = at else { return Err(check) };
+            entries[at].checks.push(check);
+        }
+        for entry in entries.into_iter().map(Arc::new) {
+            self.counts.swap(None, Some(&entry.row));
+            node.instances.insert(ById(entry.clone()));
+            let service = self.services.entry(entry.row.service.folded()).or_default();
+            let service = Arc::make_mut(service);
+            service.count_tags(&[], &entry.row.tags);
+            service.instances.insert(ByPlace(entry));
+        }
+        self.put_node(&name, row);
+        *self.entry_mut(&name) = node;
+        Ok(())
+    }
+
     /// Removes a node. It must carry nothing any more.
-    pub(crate) fn remove_node(&mut self, name: &str) {
+    pub(crate) fn remove_node(&mut self, name: &Text) {
         let Some(entry) = self.nodes.remove(name) else { return };
         assert!(entry.instances.is_empty() && entry.checks.is_empty(), "a removed node is bare");
         let id = entry.row.id.folded();
-        if self.node_ids.get(&id).is_some_and(|owner| **owner == *name) {
+        if self.node_ids.get(&id).is_some_and(|owner| owner == name) {
             self.node_ids.remove(&id);
         }
     }
@@ -257,7 +299,8 @@ impl Catalog {
         let entry = self.entry_mut(node);
         let old = entry.instance(&row.id).cloned();
         let checks = old.as_ref().map(|old| old.checks.clone()).unwrap_or_default();
-        let new = Arc::new(InstanceEntry { node: node.clone(), row, checks });
+        let (key, _) = self.nodes.get_key_value(node).expect("the node was just there");
+        let new = Arc::new(InstanceEntry { node: key.clone(), row, checks });
         self.swap_instance(node, old.as_ref(), Some(&new))
     }
 
@@ -288,7 +331,7 @@ impl Catalog {
         }
     }
 
-    fn entry_mut(&mut self, node: &str) -> &mut NodeEntry {
+    fn entry_mut(&mut self, node: &Text) -> &mut NodeEntry {
         Arc::make_mut(self.nodes.get_mut(node).expect("the caller has seen that the node is there"))
     }
 
@@ -449,8 +492,30 @@ impl CheckById {
 }
 
 impl ByPlace {
-    fn key(&self) -> (&str, &str) {
-        (&self.0.node, &self.0.row.id)
+    fn key(&self) -> Place<'_> {
+        Place { node: &self.0.node, id: &self.0.row.id }
+    }
+}
+
+/// Where an instance stands in its service.
+#[derive(PartialEq, Eq)]
+struct Place<'a> {
+    node: &'a Text,
+    id: &'a Text,
+}
+
+impl PartialOrd for Place<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Place<'_> {
+    /// Instances on one node share its name, so that most comparisons need not read it.
+    fn cmp(&self, other: &Place<'_>) -> Ordering {
+        let by_node =
+            if self.node.is_same(other.node) { Ordering::Equal } else { self.node.cmp(other.node) };
+        by_node.then_with(|| self.id.cmp(other.id))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use muster_model::{Check, Indexed, Instance, Text};
+use muster_model::answer::Row;
+use muster_model::{Check, Indexed, Instance, Node};
 
 use crate::State;
 use crate::kv::LockDelay;
@@ -60,10 +61,17 @@ impl State {
 #[derive(Default)]
 struct Loading {
     state: State,
-    /// The folded name of the node that instances and checks belong to.
-    node: Option<Text>,
+    /// The node that instances and checks belong to, until all of them are there.
+    node: Option<LoadingNode>,
     n_records: u64,
     is_ended: bool,
+}
+
+/// A node with what was read of it so far.
+struct LoadingNode {
+    row: Indexed<Node>,
+    instances: Vec<Row<Instance>>,
+    checks: Vec<Row<Check>>,
 }
 
 /// What is wrong with a record.
@@ -85,6 +93,9 @@ impl Loading {
         if matches!(record, Record::Header { .. }) != (self.n_records == 0) {
             return Err(Fault::Senseless("the header is not in its place"));
         }
+        if !matches!(record, Record::Instance(_) | Record::Check(_)) {
+            self.finish_node()?;
+        }
         self.place(record)?;
         self.n_records += 1;
         Ok(())
@@ -101,9 +112,7 @@ impl Loading {
             Record::Touched { scope, index } => state.indexes.touch(&scope, index),
             Record::Node(mut row) => {
                 state.interner.share_node(&mut row.value);
-                let name = row.name.folded();
-                state.catalog.put_node(&name, Arc::new(row));
-                self.node = Some(name);
+                self.node = Some(LoadingNode { row, instances: vec![], checks: vec![] });
             }
             Record::Instance(row) => self.place_instance(row)?,
             Record::Check(row) => self.place_check(row)?,
@@ -129,22 +138,35 @@ impl Loading {
     }
 
     fn place_instance(&mut self, mut row: Indexed<Instance>) -> Result<(), Fault> {
-        let node = self.node.as_ref().ok_or(Fault::Senseless("an instance without a node"))?;
+        let node = self.node.as_mut().ok_or(Fault::Senseless("an instance without a node"))?;
+        if node.instances.last().is_some_and(|last| last.id >= row.id) {
+            return Err(Fault::Senseless("instances are not in order"));
+        }
         self.state.interner.share_instance(&mut row.value);
-        self.state.catalog.put_instance(node, Arc::new(row));
+        node.instances.push(Arc::new(row));
         Ok(())
     }
 
     fn place_check(&mut self, mut row: Indexed<Check>) -> Result<(), Fault> {
-        let node = self.node.as_ref().ok_or(Fault::Senseless("a check without a node"))?;
-        self.state.interner.share_check(&mut row.value);
-        if !row.is_about_node() {
-            let entry = self.state.catalog.node(node);
-            let instance = entry.and_then(|entry| entry.instance(&row.instance_id));
-            let instance = instance.ok_or(Fault::Senseless("a check without its instance"))?;
-            row.value.instance_id = instance.row.id.clone();
+        let node = self.node.as_mut().ok_or(Fault::Senseless("a check without a node"))?;
+        if node.checks.last().is_some_and(|last| last.id >= row.id) {
+            return Err(Fault::Senseless("checks are not in order"));
         }
-        self.state.catalog.put_check(node, Arc::new(row));
+        self.state.interner.share_check(&mut row.value);
+        if let Ok(at) = node.instances.binary_search_by(|own| own.id.cmp(&row.instance_id)) {
+            row.value.instance_id = node.instances[at].id.clone();
+        }
+        node.checks.push(Arc::new(row));
         Ok(())
+    }
+
+    /// Takes up the node whose instances and checks have all been read.
+    fn finish_node(&mut self) -> Result<(), Fault> {
+        let Some(LoadingNode { row, instances, checks }) = self.node.take() else { return Ok(()) };
+        if self.state.catalog.node(&row.name.folded()).is_some() {
+            return Err(Fault::Senseless("a node comes twice"));
+        }
+        let whole = self.state.catalog.put_whole_node(Arc::new(row), instances, checks);
+        whole.map_err(|_| Fault::Senseless("a check without its instance"))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use muster_model::answer::{Answer, Body, InstanceDetail, Row};
 use muster_model::query::{Health, InstanceFilter};
-use muster_model::{Check, Meta, Scope, Status};
+use muster_model::{Check, Meta, Scope, Status, Text};
 
 use super::for_once_if;
 use crate::State;
@@ -29,7 +29,7 @@ impl State {
     /// The instances of the service with this folded name that are chosen.
     pub(super) fn instances_of(
         &self,
-        name: &str,
+        name: &Text,
         chosen: impl Fn(&NodeEntry, &InstanceEntry) -> bool,
     ) -> Vec<InstanceDetail> {
         let Some(service) = self.catalog.service(name) else { return Vec::new() };

@@ -1,5 +1,6 @@
 //! A small world of names, the commands and questions over it, and answers in plain form.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_model::answer::Body;
@@ -56,7 +57,11 @@ fn registration(ids: &'static [&'static str]) -> impl Strategy<Value = Command> 
                 port,
                 ..Instance::default()
             });
-            let checks = checks.into_iter().map(|(id, status, instance_id)| Check {
+            // Said twice in one wish, a check may change and change back, which only its author
+            // could call nothing: each comes once.
+            let once: BTreeMap<Text, (Status, Text)> =
+                checks.into_iter().map(|(id, status, about)| (id, (status, about))).collect();
+            let checks = once.into_iter().map(|(id, (status, instance_id))| Check {
                 id,
                 status,
                 instance_id,
