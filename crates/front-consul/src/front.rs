@@ -174,17 +174,17 @@ impl Front {
         let (handler, open_at) = self.route(&parts.method, &path)?;
         let query = parts.uri.query().unwrap_or("");
         let parameters = Parameters::parse(query).map_err(refuse)?;
-        refuse_enterprise(&parameters).map_err(refuse)?;
+        refuse_foreign(&parameters).map_err(refuse)?;
         let style = Style {
             is_pretty: self.settings.is_pretty || parameters.has("pretty"),
             is_gzip: Request::takes_gzip(&parts.headers),
         };
         let characters = Text::from(&*path);
         let path = Path { open: open_at..characters.len(), characters };
-        let (method, headers) = (parts.method, parts.headers);
+        let headers = parts.headers;
         let body = request::Unread::default();
         let limits = self.settings.limits.clone();
-        Ok((handler, Request { method, path, parameters, headers, body, limits, peer, style }))
+        Ok((handler, Request { path, parameters, headers, body, limits, style }))
     }
 
     /// What the operator forbids.
@@ -260,14 +260,20 @@ impl muster_listen::Handler for Service {
     }
 }
 
-/// Names of things that only Consul's enterprise edition has.
-fn refuse_enterprise(parameters: &Parameters) -> Result<(), Failure> {
+/// Names of things that only Consul's enterprise edition has, or that are left out here: ignoring
+/// them would give an answer to another question.
+fn refuse_foreign(parameters: &Parameters) -> Result<(), Failure> {
     for (key, what) in [("ns", "Namespaces"), ("partition", "Partitions")] {
         if parameters.text(key).is_some() {
             return Err(Failure::bad_request(format!(
                 "Invalid query parameter: {key:?} - {what} are a Consul Enterprise feature"
             )));
         }
+    }
+    if parameters.text("peer").is_some() {
+        return Err(Failure::bad_request(
+            "Invalid query parameter: \"peer\" - there is no peering",
+        ));
     }
     Ok(())
 }

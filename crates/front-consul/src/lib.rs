@@ -27,6 +27,7 @@ mod duration;
 mod failure;
 mod health;
 mod json;
+mod mesh;
 mod parameters;
 mod reading;
 mod reply;
@@ -37,3 +38,4 @@ mod status;
 mod wall_time;
 
 pub use front::{Front, Network, Service, Serving, Settings};
+pub use routes::{Endpoint, endpoints};

@@ -1,13 +1,12 @@
 //! A request as handlers see it: path decoded and matched, parameters split, body still unread.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
-use http::{HeaderMap, Method};
 use http_body_util::combinators::BoxBody;
 use muster_listen::{Limits, read_body};
 use muster_model::Text;
@@ -23,8 +22,6 @@ pub(crate) type Unread = BoxBody<Bytes, std::io::Error>;
 
 /// A request.
 pub(crate) struct Request {
-    /// The method.
-    pub(crate) method: Method,
     /// The path, decoded.
     pub(crate) path: Path,
     /// The parameters of the query string.
@@ -35,8 +32,6 @@ pub(crate) struct Request {
     pub(crate) body: Unread,
     /// How slowly the body may come.
     pub(crate) limits: Arc<Limits>,
-    /// Where it comes from; nothing for a unix socket.
-    pub(crate) peer: Option<IpAddr>,
     /// How the reply shall be written.
     pub(crate) style: Style,
 }

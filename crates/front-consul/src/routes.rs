@@ -74,6 +74,17 @@ impl Route {
         Route { method, pattern, purpose, handler: Handler::Later(handler) }
     }
 
+    fn endpoint(&self) -> Endpoint {
+        let method = match self.method {
+            Method::GET => "GET",
+            Method::PUT => "PUT",
+            Method::POST => "POST",
+            Method::DELETE => "DELETE",
+            _ => "other",
+        };
+        Endpoint { pattern: self.pattern, method, purpose: self.purpose }
+    }
+
     /// The fixed part of the pattern, and whether something open follows it.
     fn fixed(&self) -> (&'static str, bool) {
         match self.pattern.split_once(':') {
@@ -96,8 +107,27 @@ pub(crate) const AREAS: &[&[Route]] = &[
     crate::connect::ROUTES,
     crate::coordinate::ROUTES,
     crate::health::ROUTES,
+    crate::mesh::ROUTES,
     crate::status::ROUTES,
 ];
+
+/// An endpoint, for documents and tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// A fixed path, or one that ends in `:name`.
+    pub pattern: &'static str,
+    /// The method.
+    pub method: &'static str,
+    /// What it is for, in one sentence.
+    pub purpose: &'static str,
+}
+
+/// Every endpoint that is served, in the order of their paths.
+pub fn endpoints() -> Vec<Endpoint> {
+    let mut all: Vec<Endpoint> = AREAS.iter().copied().flatten().map(Route::endpoint).collect();
+    all.sort();
+    all
+}
 
 /// The table, ordered for finding.
 pub(crate) struct Router {
