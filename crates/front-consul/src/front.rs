@@ -135,7 +135,7 @@ impl Front {
     {
         let (parts, body) = request.into_parts();
         let mut serving = match self.admit(parts, peer) {
-            Err(reply) => Serving::ready(reply),
+            Err(reply) => Serving::ready(*reply),
             Ok((handler, mut request)) => match handler {
                 Handler::Read(read) => match read(self, &request) {
                     Ok(reading) => self.serve_reading(reading),
@@ -157,8 +157,8 @@ impl Front {
         &self,
         parts: http::request::Parts,
         peer: Option<IpAddr>,
-    ) -> Result<(Handler, Request), Reply> {
-        let refuse = |failure: Failure| reply::failed(&failure);
+    ) -> Result<(Handler, Request), Box<Reply>> {
+        let refuse = |failure: Failure| Box::new(reply::failed(&failure));
         if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX)
         {
             let text = format!("Request URI too long; the limit is {TARGET_BYTES_MAX} bytes");
@@ -168,7 +168,7 @@ impl Front {
             return Err(refuse(Failure::bad_request("400 Bad Request")));
         };
         if !self.settings.allows_unprintable_paths && !request::is_printable(&path) {
-            return Err(reply::bare(StatusCode::BAD_REQUEST));
+            return Err(Box::new(reply::bare(StatusCode::BAD_REQUEST)));
         }
         self.guard(&parts.method, &path, peer).map_err(refuse)?;
         let (handler, open_at) = self.route(&parts.method, &path)?;
@@ -206,18 +206,18 @@ impl Front {
 
     /// Who answers, and where the open part of the path starts; or the reply of a path that has
     /// nobody.
-    fn route(&self, method: &Method, path: &str) -> Result<(Handler, usize), Reply> {
+    fn route(&self, method: &Method, path: &str) -> Result<(Handler, usize), Box<Reply>> {
         if path.contains("//") && !path.starts_with("/v1/kv/") {
-            return Err(redirect(&collapsed(path)));
+            return Err(Box::new(redirect(&collapsed(path))));
         }
         match self.router.find(method, path) {
             Found::Handler(handler, open_at) => Ok((handler, open_at)),
             Found::OtherMethods(allowed) => {
                 let refused = (*method != Method::OPTIONS).then_some(method);
-                Err(reply::allow(allowed, refused))
+                Err(Box::new(reply::allow(allowed, refused)))
             }
-            Found::WithSlash => Err(redirect(&format!("{path}/"))),
-            Found::Nothing => Err(nowhere(path)),
+            Found::WithSlash => Err(Box::new(redirect(&format!("{path}/")))),
+            Found::Nothing => Err(Box::new(nowhere(path))),
         }
     }
 

@@ -1,5 +1,7 @@
 //! No request, however it is made, panics the front-end or goes without a reply.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use bytes::Bytes;
 use http_body_util::Full;
 use muster_front_consul::{Front, Settings, endpoints};

@@ -1,6 +1,8 @@
 //! `docs/consul-api.md` says of every endpoint of Consul's API whether it is served. It cannot say
 //! anything else than the route table does.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

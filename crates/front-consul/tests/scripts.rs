@@ -12,6 +12,8 @@
 //!
 //! `UPDATE_SCRIPTS=1 cargo test` writes the replies anew; read the difference before committing it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
