@@ -1,6 +1,5 @@
 //! The parts of an agent, assembled in order.
 
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use muster_consensus::{Consensus, Fatal, Folder, OnFatal, Settings};
@@ -110,9 +109,9 @@ impl Agent {
         info!("stopped");
     }
 
-    /// The folder where the local declarations are kept.
-    pub(crate) fn data_folder(&self) -> &Path {
-        &self.setup.data_folder
+    /// The logs of this process.
+    pub fn logs(&self) -> &Logs {
+        &self.logs
     }
 }
 

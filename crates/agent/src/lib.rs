@@ -6,8 +6,9 @@
 //! - `memo`: answers are kept as long as nothing touched what they depend on;
 //! - `registry`: submit, ask, peek and changes over these;
 //! - `leader`: what only a leader decides: leases (`leases`), lock delays, tombstones, its own node;
-//! - [`local`]: what the agent vouches for; [`checks`]: one runner for each kind of check;
 //! - `authority`: the built-in certificate authority;
+//! - [`local`]: what this agent vouches for, and how the catalog hears of it; [`checks`]: how checks
+//!   are run;
 //! - `operator`: members, logs and numbers; [`backup`]: the whole state as one file.
 
 pub mod agent;
@@ -26,3 +27,7 @@ pub mod telemetry;
 
 pub use agent::{Agent, StartError};
 pub use setup::Setup;
+
+// What an agent is told and given on the way in, in the words of the parts that it assembles.
+pub use muster_consensus::{Folder, Settings as ConsensusSettings};
+pub use muster_health::check::Settings as CheckSettings;

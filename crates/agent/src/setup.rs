@@ -26,8 +26,6 @@ pub struct Setup {
     pub authority: Option<Text>,
     /// How long a write waits for its decision where the caller set no deadline.
     pub write_timeout: Duration,
-    /// What definition files declare.
-    pub declared: Declared,
     /// Reads the configuration again and puts it into effect.
     pub reload: Reload,
     /// The configuration in effect, secrets hidden, for those who run it.

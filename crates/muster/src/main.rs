@@ -1,2 +1,10 @@
-//! placeholder
-fn main() {}
+//! muster: a service registry in one binary.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    muster::cli::main(muster::life::run)
+}

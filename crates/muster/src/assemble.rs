@@ -1,0 +1,189 @@
+//! An agent, seen being built: every part named in order.
+//!
+//! What a part is told comes from the configuration in `translate`; who the agent is, from
+//! `identity`. [`Running`] is what `life` keeps until the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_agent::local::Voucher;
+use muster_agent::{Agent, telemetry};
+use muster_front_consul::Front;
+use muster_front_dns as dns;
+use muster_listen::Census;
+use muster_registry::Door;
+use muster_world::{Address, Memory, Real, World};
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::cli::Launch;
+use crate::config::Config;
+use crate::config::listeners::ListenAddress;
+use crate::identity;
+use crate::translate;
+use crate::web::Web;
+
+/// A running agent with all its parts.
+pub struct Running {
+    /// The agent.
+    pub agent: Arc<Agent>,
+    /// The world of the agent's data: in memory for `--dev`.
+    pub world: Arc<dyn World>,
+    /// The machine, for files that people asked for by path.
+    pub host: Arc<dyn World>,
+    /// Bound addresses by listener.
+    pub bound: serde_json::Value,
+    /// Where the bound addresses are to be written; empty: nowhere.
+    pub ready_file: String,
+    /// Where the process id is to be written; empty: nowhere.
+    pub pid_file: String,
+    /// Whether SIGINT means to leave.
+    pub leaves_on_interrupt: bool,
+    /// Whether SIGTERM means to leave.
+    pub leaves_on_terminate: bool,
+    web: Vec<muster_listen::Running>,
+    dns: tokio::task::JoinHandle<()>,
+}
+
+/// Builds and starts an agent.
+///
+/// # Errors
+/// Says what stands in the way and what to do; nothing is left behind.
+pub async fn assemble(launch: Launch) -> Result<Running, String> {
+    let config = &launch.loaded.config;
+    let host: Arc<dyn World> = Arc::new(Real::new());
+    let world = world_of_data(&host, &launch);
+    let (level, style) = translate::logging(config)?;
+    let logs = telemetry::start(host.clone(), level, style);
+    for warning in &launch.loaded.warnings {
+        warn!("{warning}");
+    }
+
+    let data_folder = translate::data_folder(config);
+    let (folder, identity) = identity::open(&world, &data_folder, config).await?;
+    let http = bind_http(config, &*host)?;
+    let sockets = bind_dns(config, &*host)?;
+
+    let reload = Arc::new(translate::Reload::new(&launch));
+    let names_at = sockets.udp.first().and_then(|socket| socket.local_address().ok());
+    let (own, data) = (identity.clone(), data_folder.clone());
+    let setup = translate::agent(config, own, data, names_at, reload.clone());
+    let agent = Agent::start(world.clone(), logs, folder, setup)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (local, declared) = translate::local(config, identity.clone(), data_folder)?;
+    let voucher = Voucher::start(world.clone(), agent.clone(), local, declared)
+        .await
+        .map_err(|error| error.to_string())?;
+    let voucher = Arc::new(voucher);
+    let door = Door { registry: agent.clone(), local: voucher.clone(), operator: agent.clone() };
+
+    let front = Front::new(door, translate::front_consul(config)?, seed(&*host));
+    let web = Arc::new(Web { consul: front });
+    let census = Census::new(translate::http_limits(config));
+    let settings = translate::front_dns(config)?;
+    let names = dns::Server::new(agent.clone(), &identity, settings, host.clone(), &sockets)
+        .map_err(|error| error.to_string())?;
+    reload.arm(&agent, &voucher, &names);
+
+    let bound = addresses(&http, &sockets);
+    let web: Vec<_> = http
+        .into_iter()
+        .map(|listener| muster_listen::serve(listener, web.clone(), census.clone()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("the HTTP listener does not start: {error}"))?;
+    let dns = tokio::spawn(names.run(sockets));
+    info!(node = %identity.node, datacenter = %identity.datacenter, %bound, "serves");
+    Ok(Running {
+        agent,
+        world,
+        host,
+        bound,
+        ready_file: config.ready_file.clone(),
+        pid_file: config.pid_file.clone(),
+        leaves_on_interrupt: !config.skips_leave_on_interrupt(),
+        leaves_on_terminate: config.leaves_on_terminate(),
+        web,
+        dns,
+    })
+}
+
+impl Running {
+    /// Stops everything, against the order in which it was started.
+    pub async fn stop(self, drain: Duration) {
+        self.dns.abort();
+        for listener in self.web {
+            listener.stop(drain).await;
+        }
+        self.agent.shutdown().await;
+    }
+}
+
+/// `--dev` keeps its files in memory and everything else on the machine; so nothing outlives it.
+fn world_of_data(host: &Arc<dyn World>, launch: &Launch) -> Arc<dyn World> {
+    let is_in_memory = launch.flags.is_dev && launch.loaded.config.data_dir.is_empty();
+    if is_in_memory { Arc::new(Real::with_files(Arc::new(Memory::new()))) } else { host.clone() }
+}
+
+fn bind_http(
+    config: &Config,
+    host: &dyn World,
+) -> Result<Vec<Box<dyn muster_listen::Listener>>, String> {
+    let bind = |at: ListenAddress| {
+        let address = match at {
+            ListenAddress::Tcp(address) => Address::Inet(address),
+            ListenAddress::Unix(path) => Address::Unix(path),
+        };
+        host.listen(&address).map_err(|error| cannot_bind("HTTP", &address.to_string(), &error))
+    };
+    config.http_listeners().into_iter().map(bind).collect()
+}
+
+/// Sockets for DNS: streams first, so that datagrams can take the same port where it is free to
+/// choose.
+fn bind_dns(config: &Config, host: &dyn World) -> Result<dns::Sockets, String> {
+    let mut sockets = dns::Sockets::default();
+    for at in config.dns_listeners() {
+        let fail = |error: std::io::Error| cannot_bind("DNS", &at.to_string(), &error);
+        let listener = host.listen(&Address::Inet(at)).map_err(fail)?;
+        let bound = match listener.local_address().map_err(fail)? {
+            Address::Inet(bound) => bound,
+            Address::Unix(_) => at,
+        };
+        sockets.udp.push(host.bind(bound, false).map_err(fail)?);
+        sockets.tcp.push(listener);
+    }
+    Ok(sockets)
+}
+
+fn cannot_bind(what: &str, at: &str, error: &std::io::Error) -> String {
+    let advice = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another process holds it, perhaps another agent: stop that one, or choose another \
+             port (0 takes any free one)"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege: choose another port"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address",
+        _ => "choose another address or port",
+    };
+    format!("{what} cannot listen at {at}: {error}; {advice}")
+}
+
+/// What was bound, by listener, as `--ready-file` tells it.
+fn addresses(
+    http: &[Box<dyn muster_listen::Listener>],
+    sockets: &dns::Sockets,
+) -> serde_json::Value {
+    let told = |listeners: &[Box<dyn muster_listen::Listener>]| {
+        let addresses = listeners.iter().filter_map(|listener| listener.local_address().ok());
+        addresses.map(|address| address.to_string()).next()
+    };
+    json!({ "http": told(http), "dns": told(&sockets.tcp) })
+}
+
+fn seed(world: &dyn World) -> u64 {
+    let seed = world.seed();
+    u64::from_le_bytes(*seed.first_chunk().expect("a seed has 32 bytes"))
+}

@@ -1,0 +1,123 @@
+//! Who an agent is: its node's name, id and addresses, and the folder that is its own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use muster_agent::Folder;
+use muster_model::{Meta, Text};
+use muster_registry::local::Identity;
+use muster_world::World;
+
+use crate::cli::local::{API_VERSION, VERSION};
+use crate::config::Config;
+
+/// The file in the data folder that keeps the node's id.
+const ID_FILE: &str = "node-id";
+const ID_BYTES_MAX: u64 = 128;
+
+/// Locks the data folder and says who works on it. The id comes from the configuration, else from the
+/// folder, else it is new and the folder keeps it.
+///
+/// # Errors
+/// Where the folder cannot be used, or belongs to another node; it is left as it was.
+pub async fn open(
+    world: &Arc<dyn World>,
+    data_folder: &Path,
+    config: &Config,
+) -> Result<(Folder, Identity), String> {
+    let (world, path, wanted) = (world.clone(), data_folder.to_owned(), config.node_id.clone());
+    let inside = world.clone();
+    let opened =
+        muster_world::blocking(&*world, move || open_folder(&inside, &path, &wanted)).await;
+    let (folder, id) = opened.ok_or("the data folder could not be looked at")??;
+    Ok((folder, describe(&*world, config, id)))
+}
+
+fn open_folder(
+    world: &Arc<dyn World>,
+    path: &Path,
+    wanted: &str,
+) -> Result<(Folder, String), String> {
+    let id_file = path.join(ID_FILE);
+    let kept = match world.files().read(&id_file, ID_BYTES_MAX) {
+        Ok(bytes) => Some(parse_id(&String::from_utf8_lossy(&bytes)).map_err(|why| {
+            format!("{}: {why}; restore the file, or remove it with the folder", id_file.display())
+        })?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(format!("cannot read {}: {error}", id_file.display())),
+    };
+    let given = if wanted.is_empty() { None } else { Some(parse_id(wanted)?) };
+    let id = given.or(kept).unwrap_or_else(|| new_id(world.seed()));
+    let folder = Folder::open(world.clone(), path, Some(short_id(&id)))
+        .map_err(|error| error.to_string())?;
+    let text = uuid::Uuid::from_bytes(id).to_string();
+    if kept != Some(id) {
+        world
+            .files()
+            .replace(&id_file, text.as_bytes())
+            .map_err(|error| format!("cannot write {}: {error}", id_file.display()))?;
+    }
+    Ok((folder, text))
+}
+
+fn parse_id(text: &str) -> Result<[u8; 16], String> {
+    let id = uuid::Uuid::parse_str(text.trim());
+    id.map(uuid::Uuid::into_bytes).map_err(|_| format!("node id {text:?} is not a UUID"))
+}
+
+fn new_id(seed: [u8; 32]) -> [u8; 16] {
+    let bytes = *seed.first_chunk().expect("a seed has 32 bytes");
+    uuid::Builder::from_random_bytes(bytes).into_uuid().into_bytes()
+}
+
+/// The number by which consensus knows the node: the first half of its id.
+fn short_id(id: &[u8; 16]) -> u64 {
+    u64::from_be_bytes(*id.first_chunk().expect("an id has 16 bytes"))
+}
+
+fn describe(world: &dyn World, config: &Config, node_id: String) -> Identity {
+    let node = match config.node_name.as_str() {
+        "" => world.machine(Path::new("/")).hostname,
+        name => name.to_string(),
+    };
+    let address = advertised(&config.advertise_addr, &config.bind_addr);
+    let wan = advertised(&config.advertise_addr_wan, &address);
+    let datacenter = Text::from(config.datacenter.to_lowercase());
+    let primary = match config.primary_datacenter.as_str() {
+        "" => datacenter.clone(),
+        name => name.to_lowercase().into(),
+    };
+    let mut tagged: Vec<(String, String)> = Vec::new();
+    for (purpose, address) in [("lan", &address), ("wan", &wan)] {
+        let family = if address.contains(':') { "ipv6" } else { "ipv4" };
+        tagged.push((purpose.to_string(), address.clone()));
+        tagged.push((format!("{purpose}_{family}"), address.clone()));
+    }
+    tagged.extend(config.tagged_addresses.clone());
+    let own_facts = [("consul-network-segment", ""), ("consul-version", API_VERSION)];
+    let given = config.node_meta.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    Identity {
+        node: node.into(),
+        node_id: node_id.into(),
+        datacenter,
+        primary_datacenter: primary,
+        is_server: true,
+        address: address.into(),
+        tagged_addresses: tagged.into_iter().collect(),
+        node_meta: given.chain(own_facts).collect::<Meta>(),
+        locality: None,
+        version: VERSION,
+    }
+}
+
+/// The address that is told to others: the one chosen, else the one bound to. An agent that binds
+/// every address and was told none is reached on this machine only.
+fn advertised(chosen: &str, bound: &str) -> String {
+    let first = bound.split_whitespace().next().unwrap_or_default();
+    match (chosen, first) {
+        ("", "0.0.0.0" | "") => "127.0.0.1".into(),
+        ("", "::" | "[::]") => "::1".into(),
+        ("", bound) => bound.into(),
+        (chosen, _) => chosen.into(),
+    }
+}

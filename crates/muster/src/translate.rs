@@ -1,0 +1,300 @@
+//! From the configuration to what each part is told.
+//!
+//! Every part has settings of its own, in its own words; this file is where the configuration's words
+//! become theirs. [`Reload`] does it again for what may change while an agent runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
+
+use http::{HeaderName, HeaderValue};
+use muster_agent::checks::Allowed;
+use muster_agent::local::{LocalSetup, Voucher};
+use muster_agent::setup::{Declared, Setup};
+use muster_agent::telemetry::Style;
+use muster_agent::{Agent, CheckSettings, ConsensusSettings};
+use muster_front_consul as front;
+use muster_front_dns as dns;
+use muster_listen::Limits;
+use muster_model::Text;
+use muster_registry::local::Identity;
+use muster_registry::operator::{LogLevel, SettingValue};
+use muster_registry::{Pending, Refusal};
+
+use crate::cli::Launch;
+use crate::cli::agent::AgentFlags;
+use crate::cli::local::API_VERSION;
+use crate::config::{CalledAs, Config};
+
+/// Where `--dev` keeps its files, in memory.
+const FOLDER_IN_MEMORY: &str = "/muster";
+/// The port of a recursor that names none.
+const DNS_PORT: u16 = 53;
+
+/// The folder for everything that outlives the agent.
+pub fn data_folder(config: &Config) -> PathBuf {
+    match config.data_dir.as_str() {
+        "" => FOLDER_IN_MEMORY.into(),
+        folder => folder.into(),
+    }
+}
+
+/// Which log lines are printed, and how.
+pub fn logging(config: &Config) -> Result<(LogLevel, Style), String> {
+    let style = if config.log_json { Style::Json } else { Style::Plain };
+    Ok((log_level(&config.log_level)?, style))
+}
+
+fn log_level(word: &str) -> Result<LogLevel, String> {
+    Ok(match word.to_ascii_lowercase().as_str() {
+        "trace" => LogLevel::Trace,
+        "debug" => LogLevel::Debug,
+        "info" => LogLevel::Info,
+        "warn" => LogLevel::Warn,
+        "err" | "error" => LogLevel::Error,
+        _ => return Err(format!("log_level {word:?}: one of trace, debug, info, warn, error")),
+    })
+}
+
+/// What the agent is told.
+pub fn agent(
+    config: &Config,
+    identity: Identity,
+    data_folder: PathBuf,
+    dns_address: Option<SocketAddr>,
+    reload: Arc<Reload>,
+) -> Setup {
+    let server_port = config.ports.server.0.unwrap_or(0);
+    let authority = config.connect.enabled.then(|| cluster_id(config, &identity));
+    Setup {
+        settings: settings(config, &identity, dns_address),
+        consensus: ConsensusSettings {
+            snapshot_after: config.raft_snapshot_threshold,
+            raft_multiplier: config.performance.raft_multiplier,
+            ..ConsensusSettings::default()
+        },
+        server_address: format!("{}:{server_port}", identity.address).into(),
+        gossip_port: config.ports.serf_lan.0.unwrap_or(0),
+        identity,
+        data_folder,
+        authority,
+        write_timeout: config.performance.rpc_hold_timeout,
+        reload: Arc::new(move || reload.clone().run()),
+        api_version: API_VERSION.into(),
+    }
+}
+
+/// The trust domain of the certificate authority: the one configured, else the node that began it.
+fn cluster_id(config: &Config, identity: &Identity) -> Text {
+    match config.connect.ca_config.cluster_id.as_str() {
+        "" => identity.node_id.clone(),
+        id => id.into(),
+    }
+}
+
+/// The configuration in effect as other tools look for it, in their words.
+fn settings(config: &Config, identity: &Identity, dns_address: Option<SocketAddr>) -> SettingValue {
+    let text = |text: &str| SettingValue::Text(text.into());
+    let port = |port: Option<u16>| SettingValue::Number(port.map_or(-1, i64::from));
+    let dns_port = dns_address.map(|address| address.port());
+    let dns_addresses = dns_address
+        .into_iter()
+        .flat_map(|address| [format!("tcp://{address}"), format!("udp://{address}")])
+        .map(|address| SettingValue::Text(address.into()));
+    let gossip = format!("tcp://{}:{}", identity.address, config.ports.serf_lan.0.unwrap_or(0));
+    let entries = [
+        ("AdvertiseAddrLAN", text(&identity.address)),
+        ("BindAddr", text(&config.bind_addr)),
+        ("Bootstrap", SettingValue::Bool(config.bootstrap)),
+        ("ConnectEnabled", SettingValue::Bool(config.connect.enabled)),
+        ("DNSAddrs", SettingValue::List(dns_addresses.collect())),
+        ("DNSDomain", text(&config.domain)),
+        ("DNSPort", port(dns_port)),
+        ("Datacenter", text(&identity.datacenter)),
+        ("EnableDebug", SettingValue::Bool(config.enable_debug)),
+        ("GRPCPort", port(config.ports.grpc.0)),
+        ("GRPCTLSPort", port(config.ports.grpc_tls.0)),
+        ("HTTPPort", port(config.ports.http.0)),
+        ("LogLevel", text(&config.log_level)),
+        ("NodeID", text(&identity.node_id)),
+        ("NodeName", text(&identity.node)),
+        ("SerfAdvertiseAddrLAN", text(&gossip)),
+        ("ServerMode", SettingValue::Bool(config.server)),
+        ("Version", text(API_VERSION)),
+    ];
+    SettingValue::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+}
+
+/// What the agent vouches for from the start, and how its checks run.
+pub fn local(
+    config: &Config,
+    identity: Identity,
+    data_folder: PathBuf,
+) -> Result<(LocalSetup, Declared), String> {
+    let setup = LocalSetup {
+        identity,
+        folder: data_folder.join("local"),
+        settings: CheckSettings {
+            update_interval: config.check_update_interval,
+            discard_output: config.discard_check_output,
+            output_bytes_max: config.check_output_max_size as usize,
+        },
+        allowed: Allowed {
+            scripts_of_clients: config.enable_script_checks,
+            scripts_of_files: config.enable_script_checks || config.enable_local_script_checks,
+            ..Allowed::default()
+        },
+    };
+    Ok((setup, declared(config)?))
+}
+
+fn declared(config: &Config) -> Result<Declared, String> {
+    let declarations = config.declarations().map_err(|problems| problems.to_string())?;
+    Ok(Declared { instances: declarations.services, checks: declarations.checks })
+}
+
+/// What Consul's front-end is told.
+pub fn front_consul(config: &Config) -> Result<front::Settings, String> {
+    let http = &config.http_config;
+    let header = |(name, value): (&String, &String)| {
+        let name = HeaderName::try_from(name.as_str()).map_err(|_| format!("header {name:?}"))?;
+        let value = HeaderValue::try_from(value.as_str()).map_err(|_| format!("header {name}"))?;
+        Ok((name, value))
+    };
+    let headers: Result<Vec<_>, String> = http.response_headers.iter().map(header).collect();
+    Ok(front::Settings {
+        api_version: API_VERSION.into(),
+        is_pretty: false,
+        wait_default: config.default_query_time,
+        wait_max: config.max_query_time,
+        discovery_max_stale: config.discovery_max_stale,
+        use_cache: http.use_cache,
+        response_headers: headers.map_err(|why| format!("http_config.response_headers: {why}"))?,
+        block_endpoints: http.block_endpoints.clone(),
+        allow_write_http_from: http
+            .allow_write_http_from
+            .iter()
+            .map(|network| front::Network { address: network.address, prefix: network.prefix })
+            .collect(),
+        serves_prometheus: !config.telemetry.prometheus_retention_time.is_zero(),
+        is_connect_enabled: config.connect.enabled,
+        allows_remote_scripts: config.enable_script_checks,
+        ..front::Settings::default()
+    })
+}
+
+/// The bounds of the HTTP listeners.
+pub fn http_limits(config: &Config) -> Limits {
+    let usual = Limits::default();
+    let per_client = match config.limits.http_max_conns_per_client {
+        0 => usual.connections_max,
+        limit => limit as usize,
+    };
+    Limits {
+        connections_per_client_max: per_client,
+        head_bytes_max: match config.http_config.max_header_bytes {
+            0 => usual.head_bytes_max,
+            limit => (limit as usize).max(8_192),
+        },
+        ..usual
+    }
+}
+
+/// What DNS is told.
+pub fn front_dns(config: &Config) -> Result<dns::Settings, String> {
+    let dns = &config.dns_config;
+    let recursors: Result<Vec<_>, String> =
+        config.recursors.iter().map(|recursor| recursor_address(recursor)).collect();
+    Ok(dns::Settings {
+        domain: config.domain.as_str().into(),
+        alt_domain: config.alt_domain.as_str().into(),
+        node_ttl: dns.node_ttl,
+        service_ttl: dns
+            .service_ttl
+            .iter()
+            .map(|(name, ttl)| (name.as_str().into(), *ttl))
+            .collect(),
+        only_passing: dns.only_passing,
+        allow_stale: dns.allow_stale,
+        max_stale: dns.max_stale,
+        udp_answer_limit: dns.udp_answer_limit as usize,
+        a_record_limit: dns.a_record_limit as usize,
+        enable_truncate: dns.enable_truncate,
+        disable_compression: dns.disable_compression,
+        node_meta_txt: dns.enable_additional_node_meta_txt,
+        translate_wan_addresses: config.translate_wan_addrs,
+        soa: dns::settings::Soa {
+            refresh: dns.soa.refresh,
+            retry: dns.soa.retry,
+            expire: dns.soa.expire,
+            min_ttl: dns.soa.min_ttl,
+        },
+        recursors: recursors?,
+        recursor_strategy: match dns.recursor_strategy.as_str() {
+            "random" => dns::settings::RecursorStrategy::Random,
+            _ => dns::settings::RecursorStrategy::Sequential,
+        },
+        recursor_timeout: dns.recursor_timeout,
+        ..dns::Settings::default()
+    })
+}
+
+fn recursor_address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let address = text.parse().or_else(|_| bare.parse().map(|ip| SocketAddr::new(ip, DNS_PORT)));
+    address
+        .map_err(|_| format!("recursor {text:?}: write an IP address, with :port if it is not 53"))
+}
+
+/// Reads the configuration again and puts into effect what may change while an agent runs:
+/// definitions, DNS, the log level.
+pub struct Reload {
+    flags: AgentFlags,
+    called_as: CalledAs,
+    parts: OnceLock<Parts>,
+}
+
+/// What can be told anew. Weak: the parts own the reload, not the other way round.
+struct Parts {
+    agent: Weak<Agent>,
+    voucher: Weak<Voucher>,
+    names: Weak<dns::Server>,
+}
+
+impl Reload {
+    /// A reload for what an agent was launched with; [`Reload::arm`] gives it the parts.
+    pub fn new(launch: &Launch) -> Reload {
+        Reload { flags: launch.flags.clone(), called_as: launch.called_as, parts: OnceLock::new() }
+    }
+
+    /// Gives it the parts that it tells.
+    pub fn arm(&self, agent: &Arc<Agent>, voucher: &Arc<Voucher>, names: &Arc<dns::Server>) {
+        self.parts.get_or_init(|| Parts {
+            agent: Arc::downgrade(agent),
+            voucher: Arc::downgrade(voucher),
+            names: Arc::downgrade(names),
+        });
+    }
+
+    fn run(self: Arc<Reload>) -> Pending<'static, Result<(), Refusal>> {
+        Box::pin(async move { self.take_effect().map_err(Refusal::Invalid) })
+    }
+
+    /// Everything is read and verified before anything is told.
+    fn take_effect(&self) -> Result<(), String> {
+        let parts = self.parts.get().ok_or("the agent is still starting")?;
+        let loaded = self.flags.load(self.called_as).map_err(|problems| problems.to_string())?;
+        let config = &loaded.config;
+        let declared = declared(config)?;
+        let names = front_dns(config)?;
+        let (level, _) = logging(config)?;
+        let gone = || "the agent is stopping".to_string();
+        parts.names.upgrade().ok_or_else(gone)?.reload(names).map_err(|bad| bad.to_string())?;
+        let refused = parts.voucher.upgrade().ok_or_else(gone)?.reload(declared);
+        parts.agent.upgrade().ok_or_else(gone)?.logs().set_level(level);
+        match refused.as_slice() {
+            [] => Ok(()),
+            refused => Err(refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        }
+    }
+}
