@@ -91,6 +91,7 @@ impl Indexes {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Scope, Index)> {
         let fixed = fixed_scopes().map(|scope| (self.of(&scope), scope));
         let fixed = fixed.filter(|(index, _)| *index > 0).map(|(index, scope)| (scope, index));
+        // order-free: all of it is sorted below.
         let named = self.named.iter().map(|(scope, index)| (scope.clone(), *index));
         let mut all: Vec<(Scope, Index)> = fixed.chain(named).collect();
         all.sort_unstable();
