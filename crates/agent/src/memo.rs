@@ -63,7 +63,8 @@ impl Memo {
 
     /// Keeps an answer that was computed from the version `as_of` or a later one.
     pub(crate) fn keep(&self, hub: &Hub, query: &Query, answer: &Arc<Answer>, as_of: Index) {
-        if is_worth_keeping(hub, query) {
+        // Sorted by distance, an answer grows old without a scope being touched.
+        if answer.is_lasting && is_worth_keeping(hub, query) {
             let marks = hub.marks(&answer.scopes);
             let kept = Kept { answer: answer.clone(), marks, as_of };
             self.answers.insert(query.clone(), Arc::new(kept));
