@@ -152,7 +152,7 @@ impl<'a> Inquiry<'a> {
         let Body::Instances(details) = &answer.body else { return Ok(Found::Failed) };
         let view = self.view(zone, named);
         let Some(set) = self.kept(zone, &answer, details, kind, &view) else {
-            let exists = details.iter().any(|detail| is_in(detail, &view));
+            let exists = details.iter().any(|detail| is_meant(detail, &view));
             return Ok(if exists { Found::NoData } else { Found::NoName });
         };
         let ttl = self.setup.service_ttl(named.service);
@@ -278,19 +278,20 @@ impl<'a> Inquiry<'a> {
     fn reverse(&self, name: &Name<'_>, kind: u16) -> Result<Option<Found>, Stop> {
         let has_recursors = !self.setup.settings.recursors.is_empty();
         let unknown = if has_recursors { None } else { Some(Found::NoName) };
-        let ip = ptr::reversed_address(name);
-        let Some(ip) = ip.filter(|_| matches!(kind, kind::PTR | kind::ANY)) else {
-            return Ok(unknown);
-        };
+        let Some(ip) = ptr::reversed_address(name) else { return Ok(unknown) };
         let answer = self.ask(None, Query::AddressOwners { address: ip.to_string().into() })?;
         let Body::Owners { nodes, instances } = &answer.body else {
             return Ok(Some(Found::Failed));
         };
         let view = View { domain: self.setup.main_domain(), ..self.any_view() };
         let set = ptr::of_owners(nodes, instances, &view);
-        let is_known = set.exists;
-        let records = Records::new(Arc::new(set), self.setup.node_ttl);
-        Ok(if is_known { Some(Found::Records(records)) } else { unknown })
+        Ok(match (set.exists, kind) {
+            (false, _) => unknown,
+            (true, kind::PTR | kind::ANY) => {
+                Some(Found::Records(Records::new(Arc::new(set), self.setup.node_ttl)))
+            }
+            (true, _) => Some(Found::NoData),
+        })
     }
 
     // ------------------------------------------------------------------------------- aliases
@@ -430,13 +431,12 @@ impl<'a> Inquiry<'a> {
             return None;
         }
         Some(answer.encoded(encoding_key(zone, u64::from(kind), view), |_| {
-            let in_env: Vec<InstanceDetail>;
-            let details = match view.env {
-                None => details,
-                Some(_) => {
-                    in_env = details.iter().filter(|own| is_in(own, view)).cloned().collect();
-                    &in_env
-                }
+            let chosen: Vec<InstanceDetail>;
+            let details = if view.port.is_none() && view.env.is_none() {
+                details
+            } else {
+                chosen = details.iter().filter(|own| is_meant(own, view)).cloned().collect();
+                &chosen
             };
             match family {
                 Some(family) => address::of_instances(details, family, view),
@@ -470,12 +470,13 @@ impl<'a> Inquiry<'a> {
     }
 }
 
-/// Whether an instance is in the environment that is asked for.
-fn is_in(detail: &InstanceDetail, view: &View<'_>) -> bool {
-    view.env.is_none_or(|env| {
+/// Whether an instance is in the environment and has the port that are asked for.
+fn is_meant(detail: &InstanceDetail, view: &View<'_>) -> bool {
+    let is_in = view.env.is_none_or(|env| {
         let own = Meta::find(&detail.instance.meta, "env").map_or(view.datacenter, |own| own);
         own.eq_ignore_ascii_case(env)
-    })
+    });
+    is_in && view.port.is_none_or(|name| srv::named_port(&detail.instance, name).is_some())
 }
 
 /// Records, or what it means that there are none.

@@ -5,6 +5,8 @@
 //! sorted here. `UPDATE_SCRIPTS=1 cargo test -p muster-front-dns --test scripts` writes the files
 //! anew; read the difference before you commit it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/mod.rs"]
 mod support;
 

@@ -1,5 +1,6 @@
 //! A, AAAA and CNAME records: where an instance or a node is reached.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use muster_model::answer::InstanceDetail;
@@ -44,7 +45,7 @@ impl Family {
 }
 
 /// Where something is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place<'a> {
     /// At an address.
     Ip(IpAddr),
@@ -116,10 +117,9 @@ pub(crate) fn of_node(node: &Node, family: Family, view: &View<'_>) -> RecordSet
 }
 
 fn push_places<'a>(set: &mut RecordSet, places: impl Iterator<Item = Place<'a>>, family: Family) {
-    let mut places: Vec<Place<'a>> = places.collect();
-    // One record an address; the order is drawn for each response anyway.
-    places.sort_unstable();
-    places.dedup();
+    // One record an address, in the order in which they came: it may mean something.
+    let mut seen = HashSet::new();
+    let places: Vec<Place<'a>> = places.filter(|place| seen.insert(*place)).collect();
     for place in &places {
         if let Place::Ip(ip) = place
             && family != Family::Name

@@ -8,8 +8,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use muster_model::Status;
 use muster_model::answer::InstanceDetail;
+use muster_model::{Instance, Status};
 
 use super::address::{Family, Place, place_of, push_extra_ip};
 use super::{RecordSet, View, txt};
@@ -42,8 +42,7 @@ fn port_of(detail: &InstanceDetail, view: &View<'_>) -> Option<u16> {
     let instance = &detail.instance;
     let ports = &instance.extras().ports;
     if let Some(name) = view.port {
-        let found = ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
-        return found.map(|port| port.port);
+        return named_port(instance, name);
     }
     if view.prefers_wan
         && let Some(far) = instance.tagged_address("wan").filter(|far| far.port != 0)
@@ -52,6 +51,12 @@ fn port_of(detail: &InstanceDetail, view: &View<'_>) -> Option<u16> {
     }
     let default = || ports.iter().find(|port| port.is_default).map_or(0, |port| port.port);
     Some(if instance.port == 0 { default() } else { instance.port })
+}
+
+/// The port that an instance has under a name.
+pub(crate) fn named_port(instance: &Instance, name: &str) -> Option<u16> {
+    let mut ports = instance.extras().ports.iter();
+    ports.find(|port| port.name.eq_ignore_ascii_case(name)).map(|port| port.port)
 }
 
 fn push<'a>(

@@ -10,9 +10,7 @@ use muster_model::answer::{Answer, Body, InstanceDetail, NodeDetail, PreparedAns
 use muster_model::instance::{Endpoint, Extras, NamedPort, Weights};
 use muster_model::prepared::{PreparedQuery, PreparedService};
 use muster_model::query::{Health, InstanceFilter};
-use muster_model::{
-    Check, Command, Index, Indexed, Instance, Meta, Node, Query, Scope, Status, Text,
-};
+use muster_model::{Check, Command, Index, Indexed, Instance, Node, Query, Scope, Status, Text};
 use muster_registry::local::Identity;
 use muster_registry::{
     Answered, Asking, Call, Changes, Freshness, Hub, Pending, Refusal, Registry, Standing,
@@ -21,11 +19,11 @@ use muster_registry::{
 
 /// Tables behind the door.
 #[derive(Default)]
-pub struct Tables {
+pub(crate) struct Tables {
     rows: Mutex<Rows>,
     hub: Arc<Hub>,
     /// Whether nothing is at hand, so that everything has to be waited for.
-    pub must_wait: bool,
+    pub(crate) must_wait: bool,
 }
 
 #[derive(Default)]
@@ -37,7 +35,7 @@ struct Rows {
 }
 
 /// The agent in whose name tests ask.
-pub fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity { node: "n1".into(), datacenter: "dc1".into(), ..Identity::default() }
 }
 
@@ -64,7 +62,7 @@ impl<'a> Words<'a> {
 
 impl Tables {
     /// Does what a line says; false where it says nothing about the registry.
-    pub fn obey(&self, line: &str) -> bool {
+    pub(crate) fn obey(&self, line: &str) -> bool {
         let words: Vec<&str> = line.split_whitespace().collect();
         let pairs = words.iter().skip(2).filter_map(|word| word.split_once('=')).collect();
         let told = Words(pairs);
@@ -226,10 +224,4 @@ impl Registry for Tables {
     fn renew<'a>(&'a self, _: &'a Call, _: &'a Text) -> Pending<'a, Result<(), Refusal>> {
         unreachable!("DNS renews nothing")
     }
-}
-
-/// Facts for nodes made in tests.
-#[allow(dead_code, reason = "not every test file makes nodes by hand")]
-pub fn meta(pairs: &[(&str, &str)]) -> Meta {
-    pairs.iter().copied().collect()
 }
