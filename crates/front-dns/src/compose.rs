@@ -16,6 +16,7 @@ use crate::limits::{
     SRV_ANSWERS_MAX, TCP_BYTES_MAX, UDP_BYTES_DEFAULT,
 };
 use crate::records::{Entry, RecordSet};
+use crate::responder::WallClock;
 use crate::setup::{Setup, Zone};
 use crate::wire::query::DnsQuery;
 use crate::wire::writer::{POINTER_BYTES, Section, Writer, edns_bytes};
@@ -127,8 +128,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) transport: Transport,
     /// The domain that the name lies in.
     pub(crate) zone: Option<&'a Zone>,
-    /// The serial number of the domain.
-    pub(crate) serial: u32,
+    /// What the domain's serial number is read from.
+    pub(crate) wall_clock: &'a WallClock,
 }
 
 impl Terms<'_> {
@@ -165,7 +166,7 @@ impl Terms<'_> {
     fn write_soa(&self, writer: &mut Writer<'_>) {
         let Some(zone) = self.zone else { return };
         let min_ttl = self.setup.settings.soa.min_ttl;
-        let set = zone.soa(self.serial);
+        let set = zone.soa(self.wall_clock);
         for entry in set.entries() {
             let piece = set.piece(entry);
             writer.record(Section::Authority, self.zone_at(zone), &zone.wire, piece, min_ttl);

@@ -4,18 +4,22 @@
 //! with the [`Need`] of what is missing. Whoever holds the socket waits for that, puts it into
 //! [`Given`], and begins the same question again.
 
+mod alias;
+mod ask;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use muster_model::answer::{Answer, Body, EncodingKey, InstanceDetail, PreparedAnswer};
 use muster_model::query::InstanceFilter;
 use muster_model::{Meta, Query, Text};
-use muster_registry::{Answered, Asking, Call, Freshness, Refusal, Registry};
+use muster_registry::{Answered, Refusal, Registry};
 
 use crate::compose::{Followed, Found, Records};
-use crate::limits::{ALIAS_DEPTH_MAX, ALIAS_RECORDS_MAX, ALIAS_TARGETS_MAX, NAME_SERVERS_MAX};
+use crate::limits::NAME_SERVERS_MAX;
 use crate::records::address::{self, Family};
-use crate::records::{Entry, RecordSet, View, ns, ptr, srv, txt};
+use crate::records::{RecordSet, View, ns, ptr, srv, txt};
+use crate::responder::WallClock;
 use crate::schema::{Meaning, Schema, ServiceName};
 use crate::setup::{Setup, Zone, seconds};
 use crate::wire::kind;
@@ -63,7 +67,7 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) query: &'a DnsQuery<'a>,
     pub(crate) client: IpAddr,
     pub(crate) given: &'a Given,
-    pub(crate) serial: u32,
+    pub(crate) wall_clock: &'a WallClock,
 }
 
 /// Why an inquiry goes no further: with an end already, or for lack of something.
@@ -256,7 +260,7 @@ impl<'a> Inquiry<'a> {
 
     fn soa(&self, zone: &Zone) -> Found {
         let records =
-            Records::new(Arc::new(zone.soa(self.serial)), self.setup.settings.soa.min_ttl);
+            Records::new(Arc::new(zone.soa(self.wall_clock)), self.setup.settings.soa.min_ttl);
         Found::Records(Records { of_domain: true, ..records })
     }
 
@@ -294,127 +298,6 @@ impl<'a> Inquiry<'a> {
         })
     }
 
-    // ------------------------------------------------------------------------------- aliases
-
-    /// Looks up where the aliases among the records lead to.
-    fn follow_aliases(&self, records: &mut Records) -> Result<(), Stop> {
-        let set = records.set.clone();
-        if self.query.kind == kind::CNAME || !set.has_aliases {
-            return Ok(());
-        }
-        let wanted = if self.query.kind == kind::AAAA { kind::AAAA } else { kind::A };
-        if let Some(entry) = self.only_entry(&set) {
-            self.follow(self.query.name.asked(), set.target(entry), wanted, &mut records.followed)?;
-            return Ok(());
-        }
-        for entry in set.entries().iter().filter(|own| own.is_alias).take(ALIAS_TARGETS_MAX) {
-            self.follow(&[], set.target(entry), wanted, &mut records.followed)?;
-        }
-        Ok(())
-    }
-
-    /// The alias that is given where only one may be. The same for the same question, so that what
-    /// was waited for is what is given.
-    fn only_entry<'s>(&self, set: &'s RecordSet) -> Option<&'s Entry> {
-        set.only_entry(self.query.id).map(|i| &set.entries()[i])
-    }
-
-    /// Appends the records that `target` leads to.
-    fn follow(
-        &self,
-        asked: &[u8],
-        target: &[u8],
-        kind: u16,
-        out: &mut Vec<Followed>,
-    ) -> Result<(), Stop> {
-        let mut target = target.to_vec();
-        for _ in 0..ALIAS_DEPTH_MAX {
-            let Ok(name) = Name::parse(&target) else { return Ok(()) };
-            let is_known = |owner: &[u8]| owner.eq_ignore_ascii_case(&target);
-            if is_known(asked) || out.iter().any(|record| is_known(&record.owner)) {
-                return Ok(());
-            }
-            let records = match self.find(&name, kind)? {
-                Some((Found::Records(records), _)) => records,
-                Some(_) => return Ok(()),
-                None => return self.follow_outside(&target, kind, out),
-            };
-            let own = |entry: &Entry| Followed {
-                owner: target.clone(),
-                piece: records.set.piece(entry).to_vec(),
-                ttl: records.ttl,
-            };
-            let Some(alias) = self.only_entry(&records.set) else {
-                let room = ALIAS_RECORDS_MAX.saturating_sub(out.len());
-                out.extend(records.set.entries().iter().take(room).map(own));
-                return Ok(());
-            };
-            out.push(own(alias));
-            target = records.set.target(alias).to_vec();
-        }
-        Ok(())
-    }
-
-    fn follow_outside(
-        &self,
-        target: &[u8],
-        kind: u16,
-        out: &mut Vec<Followed>,
-    ) -> Result<(), Stop> {
-        if self.setup.settings.recursors.is_empty() {
-            return Ok(());
-        }
-        let need = Need::Addresses { name: target.to_vec(), kind };
-        match self.given.addresses.iter().find(|(own, _)| *own == need) {
-            Some((_, found)) => {
-                out.extend(found.iter().take(ALIAS_RECORDS_MAX).cloned());
-                Ok(())
-            }
-            None => Err(Stop::Need(need)),
-        }
-    }
-
-    // ------------------------------------------------------------------------------- asking
-
-    /// The registry's answer, if it is at hand or was waited for.
-    fn ask(&self, datacenter: Option<&str>, query: Query) -> Result<Arc<Answer>, Stop> {
-        let is_own = datacenter.is_none_or(|named| *named == *self.setup.datacenter);
-        let result = if is_own {
-            self.at_hand(&self.setup.call, &query)
-        } else {
-            self.at_hand(&self.setup.call_to(datacenter), &query)
-        };
-        let result = result.or_else(|| {
-            let mut given = self.given.answers.iter();
-            let (_, result) = given.find(|(need, _)| {
-                matches!(need, Need::Registry { datacenter: own_datacenter, query: own }
-                    if *own == query && own_datacenter.as_deref() == datacenter.filter(|_| !is_own))
-            })?;
-            Some(result.clone())
-        });
-        match result {
-            Some(Ok(answered)) => Ok(answered.answer),
-            Some(Err(refusal)) => Err(Stop::Found(found_for(&refusal))),
-            None => {
-                let datacenter = datacenter.filter(|_| !is_own).map(Text::from);
-                Err(Stop::Need(Need::Registry { datacenter, query }))
-            }
-        }
-    }
-
-    fn at_hand(&self, call: &Call, query: &Query) -> Option<Result<Answered, Refusal>> {
-        let settings = &self.setup.settings;
-        if settings.allow_stale {
-            let answered = self.registry.peek(call, query)?;
-            let is_fresh = answered.standing.last_contact <= settings.max_stale;
-            return is_fresh.then_some(Ok(answered));
-        }
-        match self.registry.ask(call, query, Freshness::Default) {
-            Asking::Ready(result) => result,
-            Asking::Waiting(_) => None,
-        }
-    }
-
     // -------------------------------------------------------------------------------- records
 
     /// The records of instances for a kind of question; nothing where it has none of that kind.
@@ -430,18 +313,19 @@ impl<'a> Inquiry<'a> {
         if family.is_none() && kind != kind::SRV {
             return None;
         }
-        Some(answer.encoded(encoding_key(zone, u64::from(kind), view), |_| {
-            let chosen: Vec<InstanceDetail>;
-            let details = if view.port.is_none() && view.env.is_none() {
-                details
-            } else {
-                chosen = details.iter().filter(|own| is_meant(own, view)).cloned().collect();
-                &chosen
-            };
-            match family {
-                Some(family) => address::of_instances(details, family, view),
-                None => srv::of_instances(details, view),
+        let chosen: Vec<InstanceDetail>;
+        let mut details = details;
+        if view.port.is_some() || view.env.is_some() {
+            chosen = details.iter().filter(|own| is_meant(own, view)).cloned().collect();
+            details = &chosen;
+            // A port or an environment that nobody has takes no place among what is kept.
+            if chosen.is_empty() {
+                return None;
             }
+        }
+        Some(answer.encoded(encoding_key(zone, u64::from(kind), view), |_| match family {
+            Some(family) => address::of_instances(details, family, view),
+            None => srv::of_instances(details, view),
         }))
     }
 
@@ -485,17 +369,6 @@ fn found_in(records: Records) -> Found {
         (false, _) => Found::Records(records),
         (true, true) => Found::NoData,
         (true, false) => Found::NoName,
-    }
-}
-
-/// What a refusal looks like in DNS.
-fn found_for(refusal: &Refusal) -> Found {
-    match refusal {
-        Refusal::NoDatacenter(_)
-        | Refusal::Unknown(_)
-        | Refusal::Invalid(_)
-        | Refusal::Forbidden(_) => Found::NoName,
-        _ => Found::Failed,
     }
 }
 

@@ -133,15 +133,15 @@ impl Responder {
         scratch: &mut Scratch,
     ) -> Reply {
         let setup = self.setup.load();
-        let serial = (self.wall_clock)().as_secs() as u32;
-        let registry = self.registry();
-        let inquiry = Inquiry { setup: &setup, registry, query, client: client.ip, given, serial };
+        let (registry, wall_clock) = (self.registry(), &self.wall_clock);
+        let inquiry =
+            Inquiry { setup: &setup, registry, query, client: client.ip, given, wall_clock };
         let (found, zone) = match inquiry.run() {
             Ok(Some(found)) => found,
             Ok(None) => return Reply::Forward,
             Err(need) => return Reply::Wait(need),
         };
-        let terms = Terms { query, setup: &setup, transport: client.transport, zone, serial };
+        let terms = Terms { query, setup: &setup, transport: client.transport, zone, wall_clock };
         if terms.write(&found, scratch) {
             self.metrics.add_left_out();
         }
@@ -177,7 +177,7 @@ impl Responder {
             setup: &setup,
             transport: client.transport,
             zone: None,
-            serial: 0,
+            wall_clock: &self.wall_clock,
         };
         terms.write(&Found::Failed, scratch);
         self.metrics.add(Fate::Failed, client.transport);

@@ -13,6 +13,7 @@ use muster_registry::local::Identity;
 use muster_registry::{Call, Caller};
 
 use crate::records::RecordSet;
+use crate::responder::WallClock;
 use crate::schema::Schema;
 use crate::schema::template::Template;
 use crate::settings::{BadSettings, Settings};
@@ -146,9 +147,10 @@ impl Zone {
         name.ends_in(&self.domain, self.n_labels)
     }
 
-    /// Its SOA record with a serial number.
-    pub(crate) fn soa(&self, serial: u32) -> RecordSet {
+    /// Its SOA record. The serial number is the time: it grows with every question.
+    pub(crate) fn soa(&self, wall_clock: &WallClock) -> RecordSet {
         let mut data = self.soa.clone();
+        let serial = wall_clock().as_secs() as u32;
         data[self.serial_at..self.serial_at + 4].copy_from_slice(&serial.to_be_bytes());
         let mut set = RecordSet::of_existing(true);
         set.push(kind::SOA, &data);
