@@ -169,13 +169,13 @@ async fn a_ttl_check_follows_its_callers_word_and_expires_without_one() {
 
 #[tokio::test(start_paused = true)]
 async fn what_clients_registered_survives_a_power_cut_and_so_does_an_unexpired_word() {
-    let house = House::new();
+    let mut house = House::new();
     let agent = house.agent().await;
     agent.register(&house.call, web(vec![ttl("t", 600)])).await.unwrap();
     agent.renew_check(&house.call, &"t".into(), Status::Passing, "fine".into()).await.unwrap();
     agent.maintain(&house.call, None, Some("upgrade".into())).await.unwrap();
     drop(agent);
-    house.disk.power_cut(1);
+    house.disk = house.disk.power_cut(1);
     let agent = house.agent().await;
     let vouched = agent.vouched().borrow().clone();
     assert_eq!(vouched.instance("web").unwrap().instance.port, 80);
@@ -183,6 +183,17 @@ async fn what_clients_registered_survives_a_power_cut_and_so_does_an_unexpired_w
     assert_eq!(vouched.check("_node_maintenance").unwrap().check.notes, "upgrade");
     agent.maintain(&house.call, None, None).await.unwrap();
     assert_eq!(house.instances(), ["web"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_clients_registered_is_listed_right_after_a_restart() {
+    let house = House::new();
+    let agent = house.agent().await;
+    agent.register(&house.call, web(Vec::new())).await.unwrap();
+    drop(agent);
+
+    let agent = house.agent().await;
+    assert_eq!(agent.vouched().borrow().n_instances(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,7 +290,7 @@ async fn a_script_in_a_file_that_is_not_allowed_is_left_out_and_named() {
 
 #[tokio::test(start_paused = true)]
 async fn an_alias_follows_its_target() {
-    let house = House::new();
+    let mut house = House::new();
     let agent = house.agent().await;
     agent.register(&house.call, web(vec![ttl("t", 600)])).await.unwrap();
     agent.register_check(&house.call, alias("a", "web")).await.unwrap();

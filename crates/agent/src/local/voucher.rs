@@ -252,6 +252,7 @@ impl Shared {
             for (check_id, definition) in core.absorb_restored() {
                 self.runner.set(check_id, definition);
             }
+            self.vouched.send_replace(Arc::new(core.vouched.clone()));
         });
         for refusal in self.declare_files(files) {
             tracing::warn!("a declaration of a definition file does not fit: {refusal}");

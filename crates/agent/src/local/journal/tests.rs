@@ -55,8 +55,7 @@ async fn what_was_acknowledged_survives_a_power_cut() {
             holds_until: Duration::from_secs(7),
         };
         journal.hint(&Record::Word(word));
-        disk.power_cut(seed);
-        let (_, saved) = open(&disk).await.unwrap();
+        let (_, saved) = open(&disk.power_cut(seed)).await.unwrap();
         assert_eq!(ids(&saved), ["b", "c"]);
     }
 }
