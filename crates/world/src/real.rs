@@ -7,14 +7,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 
 use crate::facts::{Machine, Process};
@@ -101,7 +102,7 @@ impl World for Real {
         let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         socket.connect(&to.into())?;
-        Ok(Box::new(UdpSocket::from_std(socket.into())?))
+        Ok(Box::new(ConnectedSocket::new(UdpSocket::from_std(socket.into())?)))
     }
 
     fn bind(&self, at: SocketAddr, shared: bool) -> io::Result<Box<dyn Datagram>> {
@@ -187,6 +188,66 @@ impl Listener for UnixListener {
     fn local_address(&self) -> io::Result<Address> {
         let address = self.local_addr()?;
         Ok(Address::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned()))
+    }
+}
+
+/// A datagram socket that speaks with one address. That the other side refuses is an error of the
+/// socket, which the system does not announce as something to read: it is waited for beside.
+struct ConnectedSocket {
+    socket: Arc<UdpSocket>,
+    failing: Mutex<Failing>,
+}
+
+/// Ready once the socket has an error.
+type Failing = Pin<Box<dyn Future<Output = io::Result<io::Error>> + Send>>;
+
+impl ConnectedSocket {
+    fn new(socket: UdpSocket) -> Self {
+        let socket = Arc::new(socket);
+        let own = socket.clone();
+        let failing = async move {
+            let error = || own.take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
+            own.async_io(Interest::ERROR, error).await
+        };
+        ConnectedSocket { socket, failing: Mutex::new(Box::pin(failing)) }
+    }
+}
+
+impl Datagram for ConnectedSocket {
+    fn poll_receive(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<SocketAddr>> {
+        if let Poll::Ready(received) = self.socket.poll_recv_from(context, buffer) {
+            return Poll::Ready(received);
+        }
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = ready!(failing.as_mut().poll(context))?;
+        // One is enough: a finished future is not polled again.
+        *failing = Box::pin(std::future::pending());
+        Poll::Ready(Err(error))
+    }
+
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+        to: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_send_to(context, bytes, to)
+    }
+
+    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.socket.try_recv_from(buffer)
+    }
+
+    fn try_send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.socket.try_send_to(bytes, to)
+    }
+
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 }
 
