@@ -4,6 +4,7 @@
 use muster_model::Text;
 use muster_model::instance::{Endpoint, Extras, NamedPort, Weights};
 use muster_model::node::Locality;
+use serde_json::Value;
 
 use crate::decode::Object;
 use crate::failure::Failure;
@@ -16,8 +17,8 @@ pub(crate) fn extras(object: &mut Object) -> Result<Extras, Failure> {
         ports: ports(object)?,
         locality: locality(object)?,
         kind: object.text("Kind")?,
-        proxy: document(object, "Proxy"),
-        connect: document(object, "Connect"),
+        proxy: object.take("Proxy").as_ref().map(proxy).unwrap_or_default(),
+        connect: object.take("Connect").as_ref().map(document).unwrap_or_default(),
     })
 }
 
@@ -77,11 +78,51 @@ fn ports(object: &mut Object) -> Result<Box<[NamedPort]>, Failure> {
 }
 
 /// A document of the mesh, kept as it is; empty where it says nothing.
-fn document(object: &mut Object, key: &str) -> Text {
-    match object.take(key) {
-        Some(value) if value.as_object().is_none_or(|fields| !fields.is_empty()) => {
-            value.to_string().into()
-        }
-        _ => Text::default(),
+fn document(value: &Value) -> Text {
+    match value.as_object() {
+        Some(fields) if fields.is_empty() => Text::default(),
+        _ => value.to_string().into(),
     }
+}
+
+/// A proxy's settings, with their fields in the order in which they are shown and with those that
+/// are always shown. A field nobody knows is kept at the end.
+fn proxy(value: &Value) -> Text {
+    const ORDER: [&str; 13] = [
+        "EnvoyExtensions",
+        "DestinationServiceName",
+        "DestinationServiceID",
+        "LocalServiceAddress",
+        "LocalServicePort",
+        "LocalServiceSocketPath",
+        "Mode",
+        "Config",
+        "Upstreams",
+        "MeshGateway",
+        "Expose",
+        "TransparentProxy",
+        "AccessLogs",
+    ];
+    let Some(fields) = value.as_object().filter(|fields| !fields.is_empty()) else {
+        return document(value);
+    };
+    let given = |name: &str| {
+        let own = fields.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        own.map(|(_, value)| value.to_string())
+    };
+    let always = |name: &str| match name {
+        "Mode" => Some("\"\"".to_owned()),
+        "MeshGateway" | "Expose" => Some("{}".to_owned()),
+        _ => None,
+    };
+    let known = ORDER.iter().filter_map(|name| {
+        let value = given(name).or_else(|| always(name))?;
+        Some(format!("\"{name}\":{value}"))
+    });
+    let is_unknown = |name: &str| !ORDER.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let unknown = fields
+        .iter()
+        .filter(|(name, _)| is_unknown(name))
+        .map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())));
+    format!("{{{}}}", known.chain(unknown).collect::<Vec<_>>().join(",")).into()
 }
