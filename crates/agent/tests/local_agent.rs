@@ -290,7 +290,7 @@ async fn a_script_in_a_file_that_is_not_allowed_is_left_out_and_named() {
 
 #[tokio::test(start_paused = true)]
 async fn an_alias_follows_its_target() {
-    let mut house = House::new();
+    let house = House::new();
     let agent = house.agent().await;
     agent.register(&house.call, web(vec![ttl("t", 600)])).await.unwrap();
     agent.register_check(&house.call, alias("a", "web")).await.unwrap();
