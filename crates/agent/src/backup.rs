@@ -66,12 +66,7 @@ impl Agent {
         let header = self.describe(&state);
         let (sender, blocks) = mpsc::channel(BLOCKS_WAITING_MAX);
         self.world.start_blocking(Box::new(move || {
-            let mut first = MAGIC.to_vec();
-            first.extend_from_slice(&block(&muster_model::encode(&header)));
-            let all = std::iter::once(Bytes::from(first))
-                .chain(state.save().map(|bytes| block(&bytes)))
-                .chain([block(&[])]);
-            for piece in all {
+            for piece in pieces(&header, state.save()) {
                 if sender.blocking_send(Ok(piece)).is_err() {
                     return;
                 }
@@ -128,6 +123,14 @@ impl Agent {
             ],
         }
     }
+}
+
+/// A backup as it is written, piece by piece.
+pub fn pieces(header: &Header, state: impl Iterator<Item = Bytes>) -> impl Iterator<Item = Bytes> {
+    let mut first = MAGIC.to_vec();
+    first.extend_from_slice(&block(&muster_model::encode(header)));
+    let state = state.filter(|bytes| !bytes.is_empty()).map(|bytes| block(&bytes));
+    std::iter::once(Bytes::from(first)).chain(state).chain([block(&[])])
 }
 
 /// How long a restore may take at least: its blocks travel through the log.
@@ -206,11 +209,7 @@ mod tests {
 
     fn file() -> Vec<u8> {
         let header = Header { index: 7, datacenter: "dc1".into(), ..Header::default() };
-        let mut file = MAGIC.to_vec();
-        file.extend_from_slice(&block(&muster_model::encode(&header)));
-        file.extend_from_slice(&block(b"state"));
-        file.extend_from_slice(&block(&[]));
-        file
+        pieces(&header, [Bytes::from_static(b"state")].into_iter()).flatten().collect()
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The binary's parts: what an agent is told, what people type, and how an agent is assembled.
 //!
-//! In reading order: [`config`], [`cli`]; then `life` (started, told by signals, stopped),
-//! `assemble` (every part of an agent named in order), `identity`, `translate` (from the
-//! configuration to what each part is told) and `web` (what the HTTP listeners carry).
+//! In reading order: [`config`], [`cli`]; then [`life`] (started, told by signals, stopped),
+//! [`mod@assemble`] (every part of an agent named in order), [`identity`], [`translate`] (from the
+//! configuration to what each part is told) and [`web`] (what the HTTP listeners carry).
 
-mod assemble;
+pub mod assemble;
 pub mod cli;
 pub mod config;
-mod identity;
+pub mod identity;
 pub mod life;
-mod translate;
-mod web;
+pub mod translate;
+pub mod web;

@@ -1,28 +1,21 @@
 //! `muster snapshot`: the whole state as a file, saved, looked at, put back.
 //!
-//! A snapshot over HTTP is a gzipped tar of `meta.json`, `state.bin` and `SHA256SUMS`. A file is saved
-//! aside, verified against its sums and only then given its name, so that a file with that name is
-//! always whole. Reading is bounded: sizes are counted as bytes are unpacked, nothing is kept but the
-//! two small files.
+//! A file is saved aside, checked whole and only then given its name, so that a file with that name is
+//! always whole. What is in it is `muster_agent::backup`'s business.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use flate2::read::GzDecoder;
 use http_body_util::BodyExt;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use muster_agent::backup::{self, Header};
+use serde_json::json;
 
 use super::Failure;
 use super::client::Ask;
 use super::console::{Console, progress, text};
 use super::files::{self, Aside};
 
-/// The longest `meta.json` or `SHA256SUMS` that is read.
-const SMALL_BYTES_MAX: u64 = 1024 * 1024;
-/// The most files in a snapshot.
-const FILES_MAX: usize = 16;
 /// The longest snapshot that restore reads; it is sent from memory.
 const RESTORE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -77,7 +70,7 @@ async fn save(file: PathBuf, append: &str, console: &mut Console<'_>) -> Result<
     aside.sync()?;
     let seen = read(aside.unfinished())?;
     aside.finish()?;
-    console.line(format!("Saved and verified snapshot to index {}", text(&seen.meta, "Index")))
+    console.line(format!("Saved and verified snapshot to index {}", seen.index))
 }
 
 /// The file's name with what was asked for before its ending.
@@ -123,77 +116,35 @@ async fn restore(file: &Path, console: &mut Console<'_>) -> Result<(), Failure> 
 
 fn inspect(file: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
     let seen = read(file)?;
+    let counts = seen.counts.iter().map(|(kind, count)| (kind.to_string(), json!(count)));
     if console.is_json() {
-        return console.json(&json!({ "Meta": seen.meta, "StateBytes": seen.state_bytes }));
+        return console.json(&json!({
+            "Index": seen.index,
+            "Term": seen.term,
+            "SavedAt": seen.saved_at,
+            "Datacenter": seen.datacenter.as_str(),
+            "Version": seen.version.as_str(),
+            "Counts": counts.collect::<serde_json::Map<_, _>>(),
+        }));
     }
-    let shown = [
-        ("ID", text(&seen.meta, "ID")),
-        ("Size", seen.state_bytes.to_string()),
-        ("Index", text(&seen.meta, "Index")),
-        ("Term", text(&seen.meta, "Term")),
-        ("Version", text(&seen.meta, "Version")),
+    let about = [
+        ("Index", seen.index.to_string()),
+        ("Term", seen.term.to_string()),
+        ("Datacenter", seen.datacenter.to_string()),
+        ("Version", seen.version.to_string()),
     ];
-    for (name, value) in shown {
+    for (name, value) in about {
         console.line(format!(" {name:<13}{value}"))?;
+    }
+    for (kind, count) in &seen.counts {
+        console.line(format!(" {kind:<13}{count}"))?;
     }
     Ok(())
 }
 
-/// What a snapshot file says of itself, its sums verified.
-struct Seen {
-    meta: Value,
-    state_bytes: u64,
-}
-
-fn read(path: &Path) -> Result<Seen, Failure> {
-    let shown = path.display();
-    let wrong = |what: &str| Failure::new(format!("{shown} is not a whole snapshot: {what}"));
-    let mut archive = tar::Archive::new(GzDecoder::new(files::open(path)?));
-    let mut meta = Vec::new();
-    let mut sums = String::new();
-    let mut found: Vec<(String, String)> = Vec::new();
-    let mut state_bytes = 0;
-    let entries = archive.entries().map_err(|error| wrong(&error.to_string()))?;
-    for (n, entry) in entries.enumerate() {
-        let mut entry = entry.map_err(|error| wrong(&error.to_string()))?;
-        if n >= FILES_MAX {
-            return Err(wrong("it holds too many files"));
-        }
-        let name = entry.path().map(|path| path.display().to_string()).unwrap_or_default();
-        let damaged = |error: std::io::Error| wrong(&format!("{name}: {error}"));
-        match name.as_str() {
-            "meta.json" => {
-                (&mut entry).take(SMALL_BYTES_MAX).read_to_end(&mut meta).map_err(damaged)?;
-                found.push((name.clone(), hex(&Sha256::digest(&meta))));
-            }
-            "SHA256SUMS" => {
-                (&mut entry).take(SMALL_BYTES_MAX).read_to_string(&mut sums).map_err(damaged)?;
-            }
-            _ => {
-                let mut digest = Sha256::new();
-                let length = std::io::copy(&mut entry, &mut digest).map_err(damaged)?;
-                if name == "state.bin" {
-                    state_bytes = length;
-                }
-                found.push((name.clone(), hex(&digest.finalize())));
-            }
-        }
-    }
-    if !found.iter().any(|(name, _)| name == "state.bin") {
-        return Err(wrong("it has no state.bin"));
-    }
-    for (name, sum) in &found {
-        let is_right = sums.lines().any(|line| {
-            line.split_whitespace().collect::<Vec<_>>() == [sum.as_str(), name.as_str()]
-        });
-        if !is_right {
-            return Err(wrong(&format!("the sum of {name} does not match")));
-        }
-    }
-    let meta = serde_json::from_slice(&meta).map_err(|_| wrong("meta.json is not JSON"))?;
-    Ok(Seen { meta, state_bytes })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// What a file says of itself, once all of it was checked.
+fn read(path: &Path) -> Result<Header, Failure> {
+    let mut file = std::io::BufReader::new(files::open(path)?);
+    let wrong = |error| Failure::new(format!("{}: {error}", path.display()));
+    backup::inspect(&mut file).map_err(wrong)
 }

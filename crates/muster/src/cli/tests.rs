@@ -334,33 +334,17 @@ fn a_snapshot_with_a_flipped_bit_is_refused() {
         result.map(|()| String::from_utf8(out).unwrap())
     };
     assert!(inspect(&whole).unwrap().contains(" Index        42"));
-    for at in 10..whole.len() - 8 {
+    for at in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
-        // A flip in the padding of an archive changes no content; any other is refused.
-        if let Ok(told) = inspect(&damaged) {
-            assert_eq!(told, inspect(&whole).unwrap(), "byte {at}");
-        }
+        assert!(inspect(&damaged).is_err(), "byte {at}");
     }
     assert!(inspect(&whole[..whole.len() / 2]).is_err());
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-fn snapshot_file(state: &[u8]) -> Vec<u8> {
-    use sha2::Digest;
-    let meta = br#"{"ID":"1-42","Index":42,"Term":1,"Version":1}"#;
-    let sum = |bytes: &[u8]| {
-        sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    };
-    let sums = format!("{}  meta.json\n{}  state.bin\n", sum(meta), sum(state));
-    let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    let mut archive = tar::Builder::new(encoder);
-    for (name, data) in
-        [("meta.json", &meta[..]), ("state.bin", state), ("SHA256SUMS", sums.as_bytes())]
-    {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(data.len() as u64);
-        archive.append_data(&mut header, name, data).unwrap();
-    }
-    archive.into_inner().unwrap().finish().unwrap()
+fn snapshot_file(state: &'static [u8]) -> Vec<u8> {
+    let header = muster_agent::backup::Header { index: 42, ..Default::default() };
+    let state = std::iter::once(bytes::Bytes::from_static(state));
+    muster_agent::backup::pieces(&header, state).flatten().collect()
 }
