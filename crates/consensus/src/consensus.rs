@@ -12,7 +12,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use muster_world::{World, blocking};
@@ -130,6 +130,7 @@ pub struct Consensus {
     leadership: watch::Receiver<Leadership>,
     n_waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
+    is_stopping: AtomicBool,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -220,6 +221,7 @@ impl Opened {
             leadership,
             n_waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
+            is_stopping: AtomicBool::new(false),
             tasks: vec![keeper, watcher],
         };
         if is_new {
@@ -259,6 +261,9 @@ impl Consensus {
             free,
             reserve: self.reserve_bytes,
         })?;
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return Err(ProposeError::Stopped);
+        }
         let _place = self.wait_in_line(bytes)?;
         let written = timeout_at(deadline, self.engine.write(proposal)).await;
         written.unwrap_or(Err(ProposeError::Unknown))
@@ -410,8 +415,10 @@ impl Consensus {
         timeout_at(deadline, written).await.unwrap_or(Err(ProposeError::Unknown))
     }
 
-    /// Stops in order: nothing is proposed any more, and the log is closed.
+    /// Stops in order: nothing is proposed any more, and the log is closed. The folder is free for
+    /// another process when this is dropped.
     pub async fn shutdown(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
         self.progress.set_alone(false);
         self.engine.shutdown().await;
         let (done, closed) = oneshot::channel();

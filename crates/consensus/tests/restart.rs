@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{soon, start};
-use muster_consensus::Settings;
+use muster_consensus::{ProposeError, Settings};
 use muster_world::{Memory, Real, World};
 
 fn command(n: usize) -> Bytes {
@@ -63,6 +63,8 @@ async fn a_snapshot_takes_the_place_of_the_log() {
     assert_eq!(index, consensus.applied_index());
     assert!(consensus.stats().purged_index > 0);
     consensus.shutdown().await;
+    assert_eq!(consensus.propose(command(0), soon()).await, Err(ProposeError::Stopped));
+    drop(consensus);
     let (consensus, applied) = start(&world, Path::new("/d"), settings).await.unwrap();
     assert_eq!(applied.commands(), (0..500).map(command).collect::<Vec<_>>());
     consensus.shutdown().await;

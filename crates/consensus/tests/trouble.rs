@@ -142,6 +142,7 @@ async fn every_flipped_bit_of_a_snapshot_is_reported() {
     consensus.propose(command(1), soon()).await.unwrap();
     consensus.snapshot_now(soon()).await.unwrap();
     consensus.shutdown().await;
+    drop(consensus);
     let folder = data().join("snapshot");
     let names = disk.list(&folder).unwrap();
     let [name] = &names[..] else { panic!("{names:?}") };
@@ -180,6 +181,7 @@ async fn a_state_is_replaced_through_the_log_and_the_index_goes_on() {
     assert_eq!(applied.commands(), [command(1)]);
     consensus.propose(command(2), soon()).await.unwrap();
     consensus.shutdown().await;
+    drop(consensus);
     let (consensus, applied) = start(&world(&disk), data(), Settings::default()).await.unwrap();
     assert_eq!(applied.commands(), [command(1), command(2)]);
     consensus.shutdown().await;

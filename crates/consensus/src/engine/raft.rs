@@ -108,14 +108,22 @@ impl Engine {
         confirmed.ok().map(|(read, _)| read.log_id().index())
     }
 
-    /// Writes a snapshot that has at least an index, and waits for it.
+    /// Writes a snapshot that has at least an index, and waits for it. openraft drops the request
+    /// while it is writing one already, so it is asked again when an older one comes out.
     pub(crate) async fn snapshot(&self, index: u64) -> Result<u64, ProposeError> {
-        self.raft.trigger().snapshot().await.map_err(|_| ProposeError::Stopped)?;
-        let is_written =
-            |now: &RaftMetrics<Types>| now.snapshot.as_ref().is_some_and(|id| id.index() >= index);
-        let written = self.raft.wait(None).metrics(is_written, "a snapshot is written").await;
-        let metrics = written.map_err(|_| ProposeError::Stopped)?;
-        Ok(metrics.snapshot.map_or(0, |id| id.index()))
+        let snapshot_of = |now: &RaftMetrics<Types>| now.snapshot.as_ref().map(|id| id.index());
+        loop {
+            let known = snapshot_of(&self.raft.metrics().borrow_watched());
+            if let Some(written) = known.filter(|written| *written >= index) {
+                return Ok(written);
+            }
+            self.raft.trigger().snapshot().await.map_err(|_| ProposeError::Stopped)?;
+            let is_newer = |now: &RaftMetrics<Types>| snapshot_of(now) > known;
+            let wait = self.raft.wait(None);
+            wait.metrics(is_newer, "a snapshot is written")
+                .await
+                .map_err(|_| ProposeError::Stopped)?;
+        }
     }
 
     pub(crate) fn standing(&self) -> Standing {
