@@ -25,9 +25,12 @@ pub(crate) struct Object {
     path: String,
 }
 
-/// A refusal of a body, in the words all of them begin with.
+/// The words with which every refusal of a body begins.
+pub(crate) const REFUSED: &str = "Request decode failed: ";
+
+/// A refusal of a body.
 pub(crate) fn refused(problem: impl std::fmt::Display) -> Failure {
-    Failure::new(StatusCode::BAD_REQUEST, format!("Request decode failed: {problem}"))
+    Failure::new(StatusCode::BAD_REQUEST, format!("{REFUSED}{problem}"))
 }
 
 /// The first JSON value of a body. What follows it is not looked at, as in Go.
@@ -55,6 +58,31 @@ impl Object {
                 Err(refused(format!("json: cannot unmarshal {kind} into Go value of type {name}")))
             }
         }
+    }
+
+    /// The objects that a body lists. `name` is Go's name of the list's type, `item` of an object's.
+    pub(crate) fn parse_list(
+        body: &[u8],
+        name: &'static str,
+        item: &'static str,
+    ) -> Result<Vec<Object>, Failure> {
+        let mismatch = |found: &Value, name| {
+            let kind = kind_of(found);
+            refused(format!("json: cannot unmarshal {kind} into Go value of type {name}"))
+        };
+        let values = match parse(body)? {
+            Value::Array(values) => values,
+            Value::Null => Vec::new(),
+            other => return Err(mismatch(&other, name)),
+        };
+        values
+            .into_iter()
+            .map(|value| match value {
+                Value::Object(fields) => Ok(Object::of(fields, item, String::new())),
+                Value::Null => Ok(Object::of(Map::new(), item, String::new())),
+                other => Err(mismatch(&other, item)),
+            })
+            .collect()
     }
 
     fn of(fields: Map<String, Value>, name: &'static str, path: String) -> Object {

@@ -77,6 +77,8 @@ impl From<Denial> for Failure {
                 "failed inserting node: Error while renaming Node ID: {id:?}: \
                  Node name {name} is reserved by node {id} with name {name}"
             )),
+            Denial::UnknownSession(id) if id.is_empty() => Failure::internal("missing session"),
+            Denial::UnknownSession(id) => Failure::internal(format!("invalid session {id:?}")),
             other => Failure::internal(other.to_string()),
         }
     }

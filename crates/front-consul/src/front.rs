@@ -14,14 +14,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use muster_listen::{Body, Limits, Peer};
 use muster_model::Text;
+use muster_model::limits::PAIR_VALUE_BYTES_MAX;
 use muster_registry::Door;
 
 use crate::failure::Failure;
-use crate::limits::{TARGET_BYTES_MAX, WAIT_DEFAULT, WAIT_MAX};
+use crate::limits::{SESSION_TTL_MIN, TARGET_BYTES_MAX, WAIT_DEFAULT, WAIT_MAX};
 use crate::parameters::Parameters;
 use crate::reply::{self, Reply};
 use crate::request::{self, Path, Request, Style};
@@ -58,6 +59,16 @@ pub struct Settings {
     pub allows_remote_scripts: bool,
     /// How slowly a body may come.
     pub limits: Arc<Limits>,
+    /// Bytes of a value in the store, at most.
+    pub value_bytes_max: usize,
+    /// Bytes of the body of a transaction, at most; never below `value_bytes_max`.
+    pub transaction_bytes_max: usize,
+    /// Whether keys are refused that lead elsewhere when somebody takes them for a path.
+    pub checks_keys: bool,
+    /// The shortest lease a session may have.
+    pub session_ttl_min: Duration,
+    /// Whether `/debug/pprof` is served.
+    pub serves_profiles: bool,
 }
 
 impl Default for Settings {
@@ -77,6 +88,11 @@ impl Default for Settings {
             is_connect_enabled: true,
             allows_remote_scripts: false,
             limits: Arc::default(),
+            value_bytes_max: PAIR_VALUE_BYTES_MAX,
+            transaction_bytes_max: PAIR_VALUE_BYTES_MAX,
+            checks_keys: true,
+            session_ttl_min: SESSION_TTL_MIN,
+            serves_profiles: false,
         }
     }
 }
@@ -123,7 +139,7 @@ impl Front {
             router: Router::new(),
             datacenter,
             hashing: RandomState::new(),
-            chance: Chance(AtomicU64::new(seed)),
+            chance: Chance::new(seed),
         })
     }
 
@@ -171,7 +187,7 @@ impl Front {
             return Err(Box::new(reply::bare(StatusCode::BAD_REQUEST)));
         }
         self.guard(&parts.method, &path, peer).map_err(refuse)?;
-        let (handler, open_at) = self.route(&parts.method, &path)?;
+        let (handler, open_at) = self.route(&parts.method, &parts.uri, &path)?;
         let query = parts.uri.query().unwrap_or("");
         let parameters = Parameters::parse(query).map_err(refuse)?;
         refuse_foreign(&parameters).map_err(refuse)?;
@@ -206,9 +222,14 @@ impl Front {
 
     /// Who answers, and where the open part of the path starts; or the reply of a path that has
     /// nobody.
-    fn route(&self, method: &Method, path: &str) -> Result<(Handler, usize), Box<Reply>> {
-        if path.contains("//") && !path.starts_with("/v1/kv/") {
-            return Err(Box::new(redirect(&collapsed(path))));
+    fn route(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        path: &str,
+    ) -> Result<(Handler, usize), Box<Reply>> {
+        if let Some(cleaned) = cleaned(uri.path()) {
+            return Err(Box::new(redirect(cleaned, uri.query())));
         }
         match self.router.find(method, path) {
             Found::Handler(handler, open_at) => Ok((handler, open_at)),
@@ -216,7 +237,7 @@ impl Front {
                 let refused = (*method != Method::OPTIONS).then_some(method);
                 Err(Box::new(reply::allow(allowed, refused)))
             }
-            Found::WithSlash => Err(Box::new(redirect(&format!("{path}/")))),
+            Found::WithSlash => Err(Box::new(redirect(format!("{}/", uri.path()), uri.query()))),
             Found::Nothing => Err(Box::new(nowhere(path))),
         }
     }
@@ -278,20 +299,32 @@ fn refuse_foreign(parameters: &Parameters) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A path with its repeated slashes taken for one.
-fn collapsed(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    for character in path.chars() {
-        if character != '/' || !out.ends_with('/') {
-            out.push(character);
+/// A path, as it was sent, without doubled slashes, `.` and `..`; nothing where it has none.
+fn cleaned(path: &str) -> Option<String> {
+    let inner = path.trim_start_matches('/');
+    let is_odd = |part: &str| matches!(part, "" | "." | "..");
+    let named = inner.strip_suffix('/').unwrap_or(inner);
+    if path.len() - inner.len() <= 1 && (named.is_empty() || !named.split('/').any(is_odd)) {
+        return None;
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in inner.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
         }
     }
-    out
+    let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+    Some(format!("/{}{end}", parts.join("/")))
 }
 
-fn redirect(to: &str) -> Reply {
-    let target = percent_encoding::utf8_percent_encode(to, PATH_ESCAPES).to_string();
-    let page = format!("<a href=\"{target}\">Temporary Redirect</a>.\n\n");
+/// Sends the client to another path, both as they are sent.
+fn redirect(path: String, query: Option<&str>) -> Reply {
+    let target = query.map_or(path.clone(), |query| format!("{path}?{query}"));
+    let shown = target.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let shown = shown.replace('"', "&#34;").replace('\'', "&#39;");
+    let page = format!("<a href=\"{shown}\">Temporary Redirect</a>.\n\n");
     let mut reply = reply::text_reply(StatusCode::TEMPORARY_REDIRECT, page);
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     reply.headers_mut().insert(CONTENT_TYPE, html);
@@ -300,16 +333,6 @@ fn redirect(to: &str) -> Reply {
     }
     reply
 }
-
-/// What must not stand in a path as it is.
-const PATH_ESCAPES: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'#')
-    .add(b'%');
 
 fn nowhere(path: &str) -> Reply {
     let text = match path {
@@ -397,6 +420,11 @@ impl Future for Serving {
 pub(crate) struct Chance(AtomicU64);
 
 impl Chance {
+    /// Chance from a seed.
+    pub(crate) fn new(seed: u64) -> Chance {
+        Chance(AtomicU64::new(seed))
+    }
+
     /// The next number.
     pub(crate) fn next(&self) -> u64 {
         let step = 0x9E37_79B9_7F4A_7C15;
@@ -404,6 +432,22 @@ impl Chance {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
+    }
+
+    /// A random UUID in its usual text form.
+    pub(crate) fn uuid(&self) -> Text {
+        /// Version 4, and the variant that has versions.
+        const MARKS: (u64, u64) = (0x4000, 0x8000_0000_0000_0000);
+        let high = self.next() & !0xF000 | MARKS.0;
+        let low = self.next() & !0xC000_0000_0000_0000 | MARKS.1;
+        let digits = format!("{high:016x}{low:016x}");
+        let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+        parts.join("-").into()
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub(crate) fn below(&self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
     }
 
     /// A duration below `most`.

@@ -16,6 +16,18 @@ pub const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// A wait is lengthened by up to this fraction of itself, so that who began together does not
 /// come back together.
 pub const WAIT_JITTER_FRACTION: u32 = 16;
+/// The shortest lease a session may have, unless configured otherwise.
+pub const SESSION_TTL_MIN: Duration = Duration::from_secs(10);
+/// The longest lease a session may have.
+pub const SESSION_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bytes of the payload of a user event: it travels in a packet.
+pub const EVENT_BYTES_MAX: usize = 300;
+/// Bytes of a snapshot that is restored.
+pub const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
+/// Pieces of a snapshot that wait for who takes them.
+pub const SNAPSHOT_PIECES_WAITING_MAX: usize = 16;
+/// How long a piece of a snapshot may be waited for.
+pub const SNAPSHOT_PIECE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a body from which it is worth compressing.
 pub const GZIP_BYTES_MIN: usize = 1400;
 

@@ -83,6 +83,12 @@ fn found<'a>(
     Ok(all.iter().filter(|one| speaks_for(one, shaping.subject)).collect())
 }
 
+/// Whether an instance speaks for its service itself, without a proxy.
+pub(crate) fn is_native(detail: &InstanceDetail) -> bool {
+    speaks_for(detail, &detail.instance.service)
+        && &*detail.instance.extras().kind != "connect-proxy"
+}
+
 /// Whether an instance is a proxy of the service, or an instance of it that needs none.
 fn speaks_for(detail: &InstanceDetail, service: &str) -> bool {
     #[derive(Default, Deserialize)]

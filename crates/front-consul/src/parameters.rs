@@ -4,6 +4,7 @@
 //! decoded characters share one allocation.
 
 use muster_model::{Meta, Text};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use smallvec::SmallVec;
 
 use crate::duration::{self, DurationError};
@@ -94,6 +95,21 @@ impl Parameters {
         self.text(key).map(duration::parse)
     }
 
+    /// A whole number that is not negative, where the key is there at all.
+    pub(crate) fn natural(&self, key: &str) -> Option<Result<u64, NumberError>> {
+        self.find(key).map(parse_natural)
+    }
+
+    /// All of them as a query string again, in the order of their keys, as Go writes it.
+    pub(crate) fn encoded(&self) -> String {
+        let mut all: Vec<_> = self.iter().collect();
+        all.sort_by_key(|(key, _)| *key);
+        let escaped = |text| utf8_percent_encode(text, QUERY_ESCAPES).to_string().replace(' ', "+");
+        let pairs =
+            all.into_iter().map(|(key, value)| format!("{}={}", escaped(key), escaped(value)));
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
     /// A claim: there without a value, or with one that Go reads as a bool.
     pub(crate) fn flag(&self, key: &str) -> Result<bool, Failure> {
         match self.find(key) {
@@ -116,6 +132,29 @@ impl Parameters {
             name => Some(name.into()),
         }
     }
+}
+
+/// What must not stand in a query string as it is. Spaces become plus signs.
+const QUERY_ESCAPES: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
+
+/// Why a text is not a number, in the words clients match on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NumberError {
+    /// Something else than digits.
+    #[error("strconv.ParseUint: parsing {0:?}: invalid syntax")]
+    Invalid(String),
+    /// Beyond 64 bits.
+    #[error("strconv.ParseUint: parsing {0:?}: value out of range")]
+    TooLarge(String),
+}
+
+/// What Go's `strconv.ParseUint` takes.
+pub(crate) fn parse_natural(text: &str) -> Result<u64, NumberError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(NumberError::Invalid(text.to_owned()));
+    }
+    text.parse().map_err(|_| NumberError::TooLarge(text.to_owned()))
 }
 
 /// What Go's `strconv.ParseBool` takes.
@@ -156,6 +195,26 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_digits_of_at_most_64_bits() {
+        assert_eq!(parse_natural("18446744073709551615"), Ok(u64::MAX));
+        for (text, problem) in [
+            ("", "invalid syntax"),
+            ("+1", "invalid syntax"),
+            ("-1", "invalid syntax"),
+            ("18446744073709551616", "value out of range"),
+        ] {
+            let error = parse_natural(text).unwrap_err().to_string();
+            assert_eq!(error, format!("strconv.ParseUint: parsing {text:?}: {problem}"));
+        }
+    }
+
+    #[test]
+    fn parameters_are_written_in_the_order_of_their_keys() {
+        let parameters = Parameters::parse("b=x+y%26&a&b=2").unwrap();
+        assert_eq!(parameters.encoded(), "a=&b=x+y%26&b=2");
+    }
+
+    #[test]
     fn a_broken_escape_is_refused() {
         for query in ["a=%zz", "a=%e", "a=%ff", "a;b"] {
             assert!(Parameters::parse(query).is_err(), "{query}");
@@ -167,6 +226,7 @@ mod tests {
         fn no_query_string_panics(query in ".{0,200}") {
             if let Ok(parameters) = Parameters::parse(&query) {
                 let _ = (parameters.node_meta(), parameters.flag("a"), parameters.duration("a"));
+                let _ = (parameters.natural("a"), parameters.encoded());
             }
         }
     }

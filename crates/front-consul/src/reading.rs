@@ -15,7 +15,7 @@ use http::header::AGE;
 use http::{HeaderName, HeaderValue};
 use muster_model::answer::{self, EncodingKey};
 use muster_model::{Index, Query, Text};
-use muster_registry::{Answered, Asking, Call, Freshness, watch};
+use muster_registry::{Answered, Asking, Call, Freshness, Standing, watch};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
@@ -137,7 +137,7 @@ impl Terms {
     }
 
     /// The same where the operator has answers of the catalog be stale unless told otherwise.
-    fn relaxed(mut self, front: &Front, request: &Request) -> Terms {
+    pub(crate) fn relaxed(mut self, front: &Front, request: &Request) -> Terms {
         let relaxed = front.settings().discovery_max_stale;
         let is_open = self.freshness == Freshness::Default && !request.parameters.has("leader");
         if is_open && !relaxed.is_zero() {
@@ -247,7 +247,7 @@ impl Front {
             plain()
         };
         let mut reply = encoded.reply();
-        add_standing(&mut reply, answered);
+        add_standing(&mut reply, &answered.standing, answered.answer.index);
         reply
     }
 
@@ -261,37 +261,43 @@ impl Front {
     }
 }
 
-/// The header lines that say how fresh an answer is.
-pub(crate) fn add_standing(reply: &mut Reply, answered: &Answered) {
-    let standing = &answered.standing;
+/// The header lines that say how fresh an answer is, and from where to wait for the next.
+pub(crate) fn add_standing(reply: &mut Reply, standing: &Standing, index: Index) {
+    add_freshness(reply, standing);
     let headers = reply.headers_mut();
-    let consistency = match standing.freshness {
-        Freshness::Default => "leader",
-        Freshness::Consistent => "consistent",
-        Freshness::Stale => "stale",
-    };
+    headers.insert(
+        HeaderName::from_static("x-consul-effective-consistency"),
+        HeaderValue::from_static(consistency(standing.freshness)),
+    );
+    headers.insert(HeaderName::from_static("x-consul-index"), HeaderValue::from(index.max(1)));
+    headers.insert(
+        HeaderName::from_static("x-consul-query-backend"),
+        HeaderValue::from_static("blocking-query"),
+    );
+}
+
+/// The header lines that say how the server stood.
+pub(crate) fn add_freshness(reply: &mut Reply, standing: &Standing) {
+    let headers = reply.headers_mut();
     let knows_leader = if standing.knows_leader { "true" } else { "false" };
     let last_contact = match standing.last_contact.as_millis() as u64 {
         0 => HeaderValue::from_static("0"),
         age => HeaderValue::from(age),
     };
     headers.insert(
-        HeaderName::from_static("x-consul-effective-consistency"),
-        HeaderValue::from_static(consistency),
-    );
-    headers.insert(
-        HeaderName::from_static("x-consul-index"),
-        HeaderValue::from(answered.answer.index.max(1)),
-    );
-    headers.insert(
         HeaderName::from_static("x-consul-knownleader"),
         HeaderValue::from_static(knows_leader),
     );
     headers.insert(HeaderName::from_static("x-consul-lastcontact"), last_contact);
-    headers.insert(
-        HeaderName::from_static("x-consul-query-backend"),
-        HeaderValue::from_static("blocking-query"),
-    );
+}
+
+/// Consul's word for a freshness.
+pub(crate) fn consistency(freshness: Freshness) -> &'static str {
+    match freshness {
+        Freshness::Default => "leader",
+        Freshness::Consistent => "consistent",
+        Freshness::Stale => "stale",
+    }
 }
 
 /// Says that the answer was at hand.

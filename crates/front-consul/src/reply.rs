@@ -108,7 +108,7 @@ impl Encoded {
 fn raw_headers(headers: &mut HeaderMap) {
     const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
     const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(CONTENT_TYPE, TEXT);
     headers.insert(HeaderName::from_static("x-content-type-options"), NO_SNIFF);
     headers.insert(HeaderName::from_static("content-security-policy"), SANDBOX);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH};
 use http_body_util::combinators::BoxBody;
 use muster_listen::{Limits, read_body};
 use muster_model::Text;
@@ -97,6 +97,11 @@ impl Request {
         read_body(body, n_bytes_max, &self.limits)
             .await
             .map_err(|error| Failure::new(error.status(), error.to_string()))
+    }
+
+    /// How many bytes the client says that the body has, if it says so.
+    pub(crate) fn promised_bytes(&self) -> Option<u64> {
+        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 
     /// Whether the client takes gzip.

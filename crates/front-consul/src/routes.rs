@@ -106,9 +106,14 @@ pub(crate) const AREAS: &[&[Route]] = &[
     crate::catalog::ROUTES,
     crate::connect::ROUTES,
     crate::coordinate::ROUTES,
+    crate::event::ROUTES,
     crate::health::ROUTES,
+    crate::kv::ROUTES,
     crate::mesh::ROUTES,
+    crate::query::ROUTES,
+    crate::session::ROUTES,
     crate::status::ROUTES,
+    crate::txn::ROUTES,
 ];
 
 /// An endpoint, for documents and tools.

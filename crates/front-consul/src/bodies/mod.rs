@@ -5,4 +5,6 @@
 pub(crate) mod check;
 pub(crate) mod instance;
 pub(crate) mod local;
+pub(crate) mod operation;
+pub(crate) mod prepared;
 pub(crate) mod registration;

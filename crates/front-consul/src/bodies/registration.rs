@@ -80,7 +80,8 @@ pub(crate) fn deregister(body: &[u8]) -> Result<Wish, Failure> {
     Ok(Wish { datacenter, command: Command::Deregister { node, target } })
 }
 
-fn catalog_instance(service: &mut Object) -> Result<Instance, Failure> {
+/// An instance as it is registered straight into the catalog.
+pub(crate) fn catalog_instance(service: &mut Object) -> Result<Instance, Failure> {
     let instance = Instance {
         id: service.text("ID")?,
         service: service.text("Service")?,
@@ -134,7 +135,7 @@ pub(crate) fn check_uuid(text: &str) -> Result<(), &'static str> {
 }
 
 /// An instance has a service, and an id: the service's name where nobody chose another.
-fn named(mut instance: Instance) -> Result<Instance, Failure> {
+pub(crate) fn named(mut instance: Instance) -> Result<Instance, Failure> {
     if instance.service.is_empty() && instance.id.is_empty() {
         return Err(Failure::internal(
             "service name (Service.Service) is required; both Service ID (Service.ID) and \

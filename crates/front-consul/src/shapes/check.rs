@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use muster_model::answer::Row;
 use muster_model::check::CheckExtras;
 use muster_model::definition::{CheckDefinition, Rule, TlsOptions};
-use muster_model::{Check, Instance, Text};
+use muster_model::{Check, Indexed, Instance, Text};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -41,7 +40,7 @@ impl<'a> CheckShape<'a> {
     /// The shape of a check in the catalog.
     pub(crate) fn new(
         node: &'a str,
-        check: &'a Row<Check>,
+        check: &'a Indexed<Check>,
         instance: Option<&'a Instance>,
     ) -> CheckShape<'a> {
         let shape = CheckShape::local(node, check, instance);
@@ -83,6 +82,11 @@ impl<'a> CheckShape<'a> {
 }
 
 impl<'a> CheckShape<'a> {
+    /// The same about an instance of which these are known.
+    pub(crate) fn about(self, service: &'a str, tags: &'a [Text]) -> CheckShape<'a> {
+        CheckShape { service_name: service, service_tags: Words(tags), ..self }
+    }
+
     /// Its id.
     pub(crate) fn id(&self) -> &'a str {
         self.check_id

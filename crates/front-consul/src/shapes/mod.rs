@@ -10,6 +10,11 @@ pub(crate) mod instance;
 pub(crate) mod local;
 pub(crate) mod member;
 pub(crate) mod node;
+pub(crate) mod obstacle;
+pub(crate) mod pair;
+pub(crate) mod prepared;
+pub(crate) mod session;
+pub(crate) mod standing;
 
 use muster_model::instance::Endpoint;
 use muster_model::node::Locality;
