@@ -5,8 +5,7 @@
 //! bound, and the answer is an empty list that wakes nobody.
 
 use muster_model::answer::{self, InstanceDetail};
-use muster_model::{Query, Status, Text};
-use serde::Deserialize;
+use muster_model::{Query, Status};
 
 use crate::failure::Failure;
 use crate::front::Front;
@@ -14,6 +13,7 @@ use crate::reading::{Form, Reading, Shaping, mismatch};
 use crate::reply::Encoded;
 use crate::request::Request;
 use crate::routes::Route;
+use crate::shapes::document::Document;
 use crate::shapes::instance::{EntryShape, FlatInstanceShape};
 
 pub(crate) const ROUTES: &[Route] = &[
@@ -91,25 +91,12 @@ pub(crate) fn is_native(detail: &InstanceDetail) -> bool {
 
 /// Whether an instance is a proxy of the service, or an instance of it that needs none.
 fn speaks_for(detail: &InstanceDetail, service: &str) -> bool {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase", default)]
-    struct Proxy {
-        destination_service_name: String,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase", default)]
-    struct Connect {
-        native: bool,
-    }
-    fn read<'a, T: Default + Deserialize<'a>>(document: &'a Text) -> T {
-        serde_json::from_str(document).unwrap_or_default()
-    }
     let extras = detail.instance.extras();
     if &*extras.kind == "connect-proxy" {
-        let proxy: Proxy = read(&extras.proxy);
+        let proxy = Document::proxy(&extras.proxy).as_proxy();
         return proxy.destination_service_name.eq_ignore_ascii_case(service);
     }
-    let connect: Connect = read(&extras.connect);
+    let connect = Document::connect(&extras.connect).as_connect();
     connect.native && detail.instance.service.eq_ignore_ascii_case(service)
 }
 

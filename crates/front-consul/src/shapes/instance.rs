@@ -6,10 +6,10 @@ use muster_model::instance::{NamedPort, Weights};
 use muster_model::{Indexed, Instance, Text};
 use serde::Serialize;
 use serde::ser::Serializer;
-use serde_json::value::RawValue;
 
 use crate::filter::{Kind, Value, filter_fields, shape_of};
 use crate::shapes::check::CheckShape;
+use crate::shapes::document::{CONNECT, Document, PROXY};
 use crate::shapes::node::NodeShape;
 use crate::shapes::{ENDPOINTS, Endpoints, Facts, LocalityShape, Words};
 
@@ -62,8 +62,8 @@ impl<'a> InstanceShape<'a> {
             weights: instance.weights.into(),
             enable_tag_override: instance.enable_tag_override,
             locality: extras.locality.as_ref().map(LocalityShape::from),
-            proxy: Document { text: &extras.proxy, none: Absent::Proxy },
-            connect: Document { text: &extras.connect, none: Absent::Connect },
+            proxy: Document::proxy(&extras.proxy),
+            connect: Document::connect(&extras.connect),
             peer_name: "",
             create_index: instance.create_index,
             modify_index: instance.modify_index,
@@ -91,6 +91,8 @@ filter_fields! { InstanceShape<'_> {
     "Weights":           WEIGHTS       => |instance| Value::Struct(&instance.weights);
     "EnableTagOverride": Kind::Flag    => |instance| instance.enable_tag_override;
     "PeerName":          Kind::Text    => |instance| instance.peer_name;
+    "Proxy":             PROXY         => |instance| Value::Struct(&instance.proxy.as_proxy());
+    "Connect":           CONNECT       => |instance| Value::Struct(&instance.connect.as_connect());
 } }
 
 /// An instance together with its node, in one flat object.
@@ -150,8 +152,8 @@ impl<'a> FlatInstanceShape<'a> {
             service_ports: (!ports.is_empty()).then_some(Ports(ports)),
             service_socket_path: &extras.socket_path,
             service_enable_tag_override: instance.enable_tag_override,
-            service_proxy: Document { text: &extras.proxy, none: Absent::Proxy },
-            service_connect: Document { text: &extras.connect, none: Absent::Connect },
+            service_proxy: Document::proxy(&extras.proxy),
+            service_connect: Document::connect(&extras.connect),
             service_locality: extras.locality.as_ref().map(LocalityShape::from),
             create_index: instance.create_index,
             modify_index: instance.modify_index,
@@ -185,6 +187,8 @@ filter_fields! { FlatInstanceShape<'_> {
     "ServiceSocketPath":        Kind::Text    => |flat| flat.service_socket_path;
     "ServiceEnableTagOverride": Kind::Flag    => |flat| flat.service_enable_tag_override;
     "PeerName":                 Kind::Text    => |_flat| "";
+    "ServiceProxy":             PROXY         => |flat| Value::Struct(&flat.service_proxy.as_proxy());
+    "ServiceConnect":           CONNECT       => |flat| Value::Struct(&flat.service_connect.as_connect());
 } }
 
 /// An instance with its node and the checks that decide its status.
@@ -272,57 +276,6 @@ struct PortShape<'a> {
 pub(crate) fn default_port(instance: &Instance) -> u16 {
     let named = instance.extras().ports.iter().find(|port| port.is_default);
     named.map_or(instance.port, |port| port.port)
-}
-
-/// A JSON document of the mesh, kept word for word; or what stands for none.
-#[derive(Clone, Copy)]
-pub(crate) struct Document<'a> {
-    text: &'a str,
-    none: Absent,
-}
-
-/// What stands for a document that nobody gave.
-#[derive(Clone, Copy)]
-enum Absent {
-    Proxy,
-    Connect,
-}
-
-fn no_proxy<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct NoProxy {
-        mode: &'static str,
-        mesh_gateway: Nothing,
-        expose: Nothing,
-    }
-    NoProxy { mode: "", mesh_gateway: Nothing {}, expose: Nothing {} }.serialize(serializer)
-}
-
-fn no_connect<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
-    Nothing {}.serialize(serializer)
-}
-
-#[derive(Serialize)]
-struct Nothing {}
-
-impl<'a> Document<'a> {
-    /// The document, if there is one.
-    pub(crate) fn present(text: &'a str) -> Option<Document<'a>> {
-        (!text.is_empty()).then_some(Document { text, none: Absent::Connect })
-    }
-}
-
-impl Serialize for Document<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match serde_json::from_str::<&RawValue>(self.text) {
-            Ok(document) => document.serialize(serializer),
-            Err(_) => match self.none {
-                Absent::Proxy => no_proxy(serializer),
-                Absent::Connect => no_connect(serializer),
-            },
-        }
-    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]

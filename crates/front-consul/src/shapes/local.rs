@@ -5,7 +5,8 @@ use muster_model::{Check, Instance};
 use serde::Serialize;
 
 use crate::filter::{Kind, Value, filter_fields};
-use crate::shapes::instance::{Document, Ports, WEIGHTS, WeightsShape, default_port};
+use crate::shapes::document::{CONNECT, ConnectFacts, Document, PROXY, ProxyFacts};
+use crate::shapes::instance::{Ports, WEIGHTS, WeightsShape, default_port};
 use crate::shapes::{ENDPOINTS, Endpoints, Facts, LocalityShape, Words};
 
 /// An instance that an agent vouches for.
@@ -88,7 +89,17 @@ filter_fields! { LocalInstanceShape<'_> {
     "Weights":           WEIGHTS       => |instance| Value::Struct(&instance.weights);
     "EnableTagOverride": Kind::Flag    => |instance| instance.enable_tag_override;
     "PeerName":          Kind::Text    => |_instance| "";
+    "Proxy":             PROXY         => |instance| Value::Struct(&proxy_facts(instance));
+    "Connect":           CONNECT       => |instance| Value::Struct(&connect_facts(instance));
 } }
+
+fn proxy_facts<'a>(instance: &LocalInstanceShape<'a>) -> ProxyFacts<'a> {
+    instance.proxy.map(Document::as_proxy).unwrap_or_default()
+}
+
+fn connect_facts(instance: &LocalInstanceShape<'_>) -> ConnectFacts {
+    instance.connect.map(Document::as_connect).unwrap_or_default()
+}
 
 /// The status of an instance with the checks that decide it.
 #[derive(Serialize)]

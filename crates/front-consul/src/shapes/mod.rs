@@ -6,6 +6,7 @@
 
 pub(crate) mod check;
 pub(crate) mod content_hash;
+pub(crate) mod document;
 pub(crate) mod instance;
 pub(crate) mod local;
 pub(crate) mod member;
