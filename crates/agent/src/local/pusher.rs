@@ -138,7 +138,10 @@ fn settle(shared: &Shared, wishes: &[Wish], answers: Vec<Told>) -> Told {
     for (wish, told) in wishes.iter().zip(answers) {
         core.settle(&wish.told, &told);
         match (&told, &worst) {
-            (Told::Granted, _) | (Told::Denied(_), Told::Undecided(_)) => {}
+            (Told::Granted, _) => {
+                tracing::debug!("the catalog was told of {:?}", wish.told[0].target);
+            }
+            (Told::Denied(_), Told::Undecided(_)) => {}
             (Told::Denied(why), _) => {
                 tracing::warn!("the catalog does not take {:?}: {why}", wish.told[0].target);
                 worst = told;
