@@ -28,6 +28,8 @@ pub const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 pub const SNAPSHOT_PIECES_WAITING_MAX: usize = 16;
 /// How long a piece of a snapshot may be waited for.
 pub const SNAPSHOT_PIECE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long numbers are watched for a profile at most.
+pub const PROFILE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a body from which it is worth compressing.
 pub const GZIP_BYTES_MIN: usize = 1400;
 

@@ -96,6 +96,7 @@ impl Route {
 
 /// Every route, area by area.
 pub(crate) const AREAS: &[&[Route]] = &[
+    crate::acl::ROUTES,
     crate::agent::checks::ROUTES,
     crate::agent::health::ROUTES,
     crate::agent::identity::ROUTES,
@@ -106,12 +107,18 @@ pub(crate) const AREAS: &[&[Route]] = &[
     crate::catalog::ROUTES,
     crate::connect::ROUTES,
     crate::coordinate::ROUTES,
+    crate::debug::ROUTES,
     crate::event::ROUTES,
     crate::health::ROUTES,
     crate::kv::ROUTES,
     crate::mesh::ROUTES,
+    crate::operator::autopilot::ROUTES,
+    crate::operator::keyring::ROUTES,
+    crate::operator::raft::ROUTES,
+    crate::operator::usage::ROUTES,
     crate::query::ROUTES,
     crate::session::ROUTES,
+    crate::snapshot::ROUTES,
     crate::status::ROUTES,
     crate::txn::ROUTES,
 ];

@@ -179,8 +179,18 @@ pub fn front_consul(config: &Config) -> Result<front::Settings, String> {
         serves_prometheus: !config.telemetry.prometheus_retention_time.is_zero(),
         is_connect_enabled: config.connect.enabled,
         allows_remote_scripts: config.enable_script_checks,
+        value_bytes_max: bounded(config.limits.kv_max_value_size),
+        transaction_bytes_max: bounded(config.limits.txn_max_req_len),
+        checks_keys: !config.disable_kv_key_validation,
+        session_ttl_min: config.session_ttl_min,
+        serves_profiles: config.enable_debug,
         ..front::Settings::default()
     })
+}
+
+/// A bound on a body: beyond what one command may have there is nothing to be gained.
+fn bounded(n_bytes: u64) -> usize {
+    usize::try_from(n_bytes).unwrap_or(usize::MAX).min(muster_model::limits::COMMAND_BYTES_MAX)
 }
 
 /// The bounds of the HTTP listeners.

@@ -18,7 +18,7 @@ pub(crate) struct StandingShape {
 }
 
 impl StandingShape {
-    /// The shape; these endpoints do not block, so their index is always 1.
+    /// The shape; most of these endpoints do not block, so their index is 1.
     pub(crate) fn new(standing: &Standing, consistency_level: &'static str) -> StandingShape {
         StandingShape {
             index: 1,
@@ -29,5 +29,10 @@ impl StandingShape {
             backend: 0,
             results_filtered_by_acls: false,
         }
+    }
+
+    /// The same for an endpoint whose answers have an index.
+    pub(crate) fn with_index(self, index: u64) -> StandingShape {
+        StandingShape { index, ..self }
     }
 }

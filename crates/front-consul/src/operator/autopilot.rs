@@ -1,0 +1,352 @@
+//! `/v1/operator/autopilot`: whether the servers are well, and the document that says how they are
+//! looked after.
+//!
+//! The document is kept in the replicated state. One server has nobody to look after, so nothing
+//! reads it yet but these endpoints.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use muster_model::settings::Setting;
+use muster_model::{Command, Index, Outcome, Query, Text, answer};
+use muster_registry::operator::RaftView;
+use serde::{Deserialize, Serialize};
+
+use crate::decode::{self, Object};
+use crate::duration;
+use crate::failure::Failure;
+use crate::front::Front;
+use crate::parameters::NumberError;
+use crate::reading::{Terms, mismatch};
+use crate::reply::{Reply, json_reply};
+use crate::request::Request;
+use crate::routes::{Later, Route};
+use crate::shapes::Facts;
+use crate::status::refuse_other_datacenter;
+use crate::wall_time;
+
+pub(crate) const ROUTES: &[Route] = &[
+    Route::later(
+        Method::GET,
+        "/v1/operator/autopilot/configuration",
+        "How servers are looked after.",
+        configuration,
+    ),
+    Route::later(
+        Method::PUT,
+        "/v1/operator/autopilot/configuration",
+        "Says how servers are looked after.",
+        configure,
+    ),
+    Route::now(
+        Method::GET,
+        "/v1/operator/autopilot/health",
+        "Whether the servers are well: 200, or 429 with the same body.",
+        health,
+    ),
+    Route::now(Method::GET, "/v1/operator/autopilot/state", "How each server is.", state),
+];
+
+// ------------------------------------------------------------------------------------------------
+// Configuration
+// ------------------------------------------------------------------------------------------------
+
+/// The place of the document among the settings.
+const KIND: &str = "consul/autopilot";
+const NAME: &str = "configuration";
+
+/// The document, as it is kept and shown. Durations are in Go's notation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    cleanup_dead_servers: bool,
+    last_contact_threshold: String,
+    max_trailing_logs: u64,
+    min_quorum: u64,
+    server_stabilization_time: String,
+    redundancy_zone_tag: String,
+    disable_upgrade_migration: bool,
+    upgrade_version_tag: String,
+}
+
+impl Default for Document {
+    fn default() -> Document {
+        Document {
+            cleanup_dead_servers: true,
+            last_contact_threshold: "200ms".to_owned(),
+            max_trailing_logs: 250,
+            min_quorum: 0,
+            server_stabilization_time: "10s".to_owned(),
+            redundancy_zone_tag: String::new(),
+            disable_upgrade_migration: false,
+            upgrade_version_tag: String::new(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ConfigurationShape {
+    #[serde(flatten)]
+    document: Document,
+    create_index: Index,
+    modify_index: Index,
+}
+
+fn configuration(front: Arc<Front>, request: Request) -> Later {
+    Box::pin(async move {
+        let terms = Terms { seen: 0, ..Terms::parse(&front, &request)? };
+        let query = Query::Settings { kind: KIND.into(), name: Some(NAME.into()) };
+        let answered = front.read(&request.call(&front), &query, &terms).await?;
+        let answer::Body::Settings(settings) = &answered.answer.body else {
+            return Err(mismatch());
+        };
+        let kept = settings.first();
+        // What another version of this program wrote and this one cannot read counts as absent.
+        let document = kept.and_then(|row| serde_json::from_str(&row.body).ok());
+        let shape = ConfigurationShape {
+            document: document.unwrap_or_default(),
+            create_index: kept.map_or(0, |row| row.create_index),
+            modify_index: kept.map_or(0, |row| row.modify_index),
+        };
+        Ok(json_reply(&shape, request.style))
+    })
+}
+
+fn configure(front: Arc<Front>, mut request: Request) -> Later {
+    Box::pin(async move {
+        let if_index = request.parameters.natural("cas").transpose().map_err(refused_cas)?;
+        let document = document(&request.body().await?).map_err(reworded)?;
+        let body = serde_json::to_string(&document).expect("a document has text keys");
+        let setting = Setting { kind: KIND.into(), name: NAME.into(), body: Text::from(body) };
+        let command = Command::PutSetting { setting, if_index };
+        let committed = front.door().registry.submit(&request.call(&front), command).await?;
+        match committed.outcome {
+            Outcome::Done => Ok(json_reply(&true, request.style)),
+            Outcome::Unmet => Ok(json_reply(&false, request.style)),
+            Outcome::Denied(denial) => Err(denial.into()),
+            _ => Err(mismatch()),
+        }
+    })
+}
+
+fn refused_cas(error: NumberError) -> Failure {
+    Failure::bad_request(format!("Error parsing cas value: {error}"))
+}
+
+/// This endpoint begins its refusals of a body with other words than all others.
+fn reworded(failure: Failure) -> Failure {
+    let problem = failure.text.strip_prefix(decode::REFUSED).unwrap_or(&failure.text);
+    Failure::bad_request(format!("Error parsing autopilot config: {problem}"))
+}
+
+/// The document that a body is; what it does not mention is as usual.
+fn document(body: &[u8]) -> Result<Document, Failure> {
+    let mut object = Object::parse(body, "api.AutopilotConfiguration")?;
+    let usual = Document::default();
+    let has_cleanup = object.has("CleanupDeadServers");
+    let cleanup = object.flag("CleanupDeadServers")?;
+    let trailing = object.natural("MaxTrailingLogs")?;
+    let document = Document {
+        cleanup_dead_servers: if has_cleanup { cleanup } else { usual.cleanup_dead_servers },
+        last_contact_threshold: period(
+            &mut object,
+            "LastContactThreshold",
+            usual.last_contact_threshold,
+        )?,
+        max_trailing_logs: if trailing == 0 { usual.max_trailing_logs } else { trailing },
+        min_quorum: object.natural("MinQuorum")?,
+        server_stabilization_time: period(
+            &mut object,
+            "ServerStabilizationTime",
+            usual.server_stabilization_time,
+        )?,
+        redundancy_zone_tag: object.text("RedundancyZoneTag")?.to_string(),
+        disable_upgrade_migration: object.flag("DisableUpgradeMigration")?,
+        upgrade_version_tag: object.text("UpgradeVersionTag")?.to_string(),
+    };
+    for ignored in ["CreateIndex", "ModifyIndex"] {
+        object.take(ignored);
+    }
+    object.finish()?;
+    Ok(document)
+}
+
+fn period(object: &mut Object, key: &str, usual: String) -> Result<String, Failure> {
+    if !object.has(key) {
+        return Ok(usual);
+    }
+    Ok(duration::format(object.duration(key)?))
+}
+
+// ------------------------------------------------------------------------------------------------
+// Health
+// ------------------------------------------------------------------------------------------------
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthShape<'a> {
+    healthy: bool,
+    failure_tolerance: usize,
+    servers: Vec<ServerHealthShape<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ServerHealthShape<'a> {
+    #[serde(rename = "ID")]
+    id: &'a str,
+    name: &'a str,
+    address: &'a str,
+    serf_status: &'a str,
+    version: &'a str,
+    leader: bool,
+    last_contact: String,
+    last_term: u64,
+    last_index: u64,
+    healthy: bool,
+    voter: bool,
+    stable_since: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct StateShape<'a> {
+    healthy: bool,
+    failure_tolerance: usize,
+    optimistic_failure_tolerance: usize,
+    servers: BTreeMap<&'a str, ServerStateShape<'a>>,
+    leader: &'a str,
+    voters: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ServerStateShape<'a> {
+    #[serde(rename = "ID")]
+    id: &'a str,
+    name: &'a str,
+    address: &'a str,
+    node_status: &'a str,
+    version: &'a str,
+    last_contact: String,
+    last_term: u64,
+    last_index: u64,
+    healthy: bool,
+    stable_since: &'a str,
+    read_replica: bool,
+    status: &'a str,
+    meta: Facts<'a>,
+    node_type: &'a str,
+}
+
+fn health(front: &Front, request: &Request) -> Result<Reply, Failure> {
+    refuse_other_datacenter(front, request)?;
+    let raft = front.door().operator.raft();
+    let since = stable_since(front);
+    let is_healthy = is_healthy(&raft);
+    let servers = raft.servers.iter().map(|server| ServerHealthShape {
+        id: &server.id,
+        name: &server.node,
+        address: &server.address,
+        serf_status: "alive",
+        version: &front.settings().api_version,
+        leader: server.is_leader,
+        last_contact: duration::format(Duration::ZERO),
+        last_term: raft.term,
+        last_index: server.last_index,
+        healthy: is_healthy,
+        voter: server.is_voter,
+        stable_since: &since,
+    });
+    let shape = HealthShape {
+        healthy: is_healthy,
+        failure_tolerance: failure_tolerance(&raft),
+        servers: servers.collect(),
+    };
+    let mut reply = json_reply(&shape, request.style);
+    if !is_healthy {
+        *reply.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    }
+    Ok(reply)
+}
+
+fn state(front: &Front, request: &Request) -> Result<Reply, Failure> {
+    refuse_other_datacenter(front, request)?;
+    let raft = front.door().operator.raft();
+    let since = stable_since(front);
+    let is_healthy = is_healthy(&raft);
+    let servers = raft.servers.iter().map(|server| {
+        let shape = ServerStateShape {
+            id: &server.id,
+            name: &server.node,
+            address: &server.address,
+            node_status: "alive",
+            version: &front.settings().api_version,
+            last_contact: duration::format(Duration::ZERO),
+            last_term: raft.term,
+            last_index: server.last_index,
+            healthy: is_healthy,
+            stable_since: &since,
+            read_replica: false,
+            status: if server.is_leader { "leader" } else { "voter" },
+            meta: Facts::present(&front.door().local.identity().node_meta),
+            node_type: "voter",
+        };
+        (server.id.as_str(), shape)
+    });
+    let leader = raft.servers.iter().find(|server| server.is_leader);
+    let voters = raft.servers.iter().filter(|server| server.is_voter);
+    let shape = StateShape {
+        healthy: is_healthy,
+        failure_tolerance: failure_tolerance(&raft),
+        optimistic_failure_tolerance: failure_tolerance(&raft),
+        servers: servers.collect(),
+        leader: leader.map_or("", |server| &server.id),
+        voters: voters.map(|server| server.id.as_str()).collect(),
+    };
+    Ok(json_reply(&shape, request.style))
+}
+
+/// A server is well while somebody leads: of itself it knows nothing better.
+fn is_healthy(raft: &RaftView) -> bool {
+    raft.leader_address.is_some()
+}
+
+/// How many servers may fail while a quorum remains.
+fn failure_tolerance(raft: &RaftView) -> usize {
+    raft.servers.iter().filter(|server| server.is_voter).count().saturating_sub(1) / 2
+}
+
+/// When this agent was started.
+fn stable_since(front: &Front) -> String {
+    let operator = &front.door().operator;
+    let now = Duration::from_nanos(operator.host().collected_at);
+    wall_time::rfc3339(now.saturating_sub(operator.uptime()).as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_document_does_not_mention_is_as_usual() {
+        let found = document(br#"{"CleanupDeadServers":false,"lastContactThreshold":"100ms"}"#);
+        let expected = Document {
+            cleanup_dead_servers: false,
+            last_contact_threshold: "100ms".to_owned(),
+            ..Document::default()
+        };
+        assert_eq!(found.unwrap(), expected);
+        assert_eq!(document(b"{}").unwrap(), Document::default());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_document_panics(body in r#"\{"(MinQuorum|CleanupDeadServers|LastContactThreshold|MaxTrailingLogs)":(-?[0-9]{1,20}|"[0-9smh-]{0,6}"|true|null)\}"#) {
+            let _ = document(body.as_bytes());
+        }
+    }
+}
