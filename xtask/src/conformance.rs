@@ -9,7 +9,7 @@
 //! that is how a case is proved to ask for what Consul gives before it judges us.
 
 mod case;
-mod launch;
+pub(crate) mod launch;
 mod needs;
 mod suite;
 
@@ -145,7 +145,7 @@ pub(crate) fn run_selected(selection: &Selection) -> Result<Tally, Failure> {
 
 /// Builds the binary. Cargo unites the features that all selected targets ask of a library, so
 /// after the tests it is built together with them: alone it would build most libraries anew.
-fn build(with_tests: bool) -> Result<PathBuf, Failure> {
+pub(crate) fn build(with_tests: bool) -> Result<PathBuf, Failure> {
     let selected: &[&str] =
         if with_tests { &["--workspace", "--tests"] } else { &["--package", "muster"] };
     let root = repository::root();

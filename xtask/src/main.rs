@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "a chore looks at the real clock")]
 
 mod conformance;
+mod drill;
 mod process;
 mod repository;
 mod source;
@@ -39,6 +40,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "tidy", says: tidy::SAYS, run: tidy::run },
     Chore { name: "test", says: test::SAYS, run: test::run },
     Chore { name: "conformance", says: conformance::SAYS, run: conformance::run },
+    Chore { name: "drill", says: drill::SAYS, run: drill::run },
 ];
 
 fn main() -> ExitCode {

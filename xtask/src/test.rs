@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test of the repository, counted.
 //!
 //! First the tests of the workspace, then the quick part of `conformance/` (other people's
-//! clients against the binary that was just built). What cannot run is skipped aloud, with the
+//! clients against the binary that was just built) and of `drill`. What cannot run is skipped aloud, with the
 //! reason; under `CI=true` a skip counts as a failure unless `conformance/skips.txt` names it.
 //! The last line is `N passed, N failed, N skipped`, alone, for whoever reads logs by machine.
 
@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::conformance::{self, Selection, Tally};
-use crate::{Failure, repository};
+use crate::{Failure, drill, repository};
 
 pub(crate) const SAYS: &str =
     "Runs every test and the quick conformance cases; prints what it skips, why, and the count.";
@@ -28,6 +28,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         }
         Err(failure) => Some(failure),
     };
+    if unusable.is_none() {
+        drill::quick(&mut tally)?;
+    }
     let unlisted = tally.unlisted_skips(&conformance::listed_skips());
     tally.print();
     if let Some(failure) = unusable {

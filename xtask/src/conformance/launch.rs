@@ -17,13 +17,16 @@ use crate::process::{self, Group};
 /// How long a server may take to be ready; a real Consul takes some seconds.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(20);
+/// The file in which our binary says where it listens, and that of its words.
+const READY: &str = "ready.json";
+const LOG: &str = "server.log";
 /// The ports that an agent binds, as its flags name them.
 const PORTS: &[&str] = &["http", "dns", "grpc", "grpc-tls", "server", "serf-lan", "serf-wan"];
 
 /// A running server; it ends when this is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Address of its HTTP API, `127.0.0.1:PORT`.
-    pub(super) http: String,
+    pub(crate) http: String,
     /// Address of its DNS server.
     pub(super) dns: String,
     group: Group,
@@ -40,14 +43,18 @@ impl Server {
     }
 
     fn start_muster(binary: &Path, scratch: &Path) -> Result<Self, String> {
-        let ready = scratch.join("ready.json");
-        let log = scratch.join("server.log");
-        let mut command = Command::new(binary);
-        command.args(["agent", "--dev", "--enable-script-checks"]).arg("--ready-file").arg(&ready);
-        for flag in PORTS {
-            command.arg(format!("--{flag}-port=0"));
-        }
-        let mut group = Group::start(&mut command, &log).map_err(|error| error.to_string())?;
+        let arguments = ["agent", "--dev", "--enable-script-checks"].map(str::to_owned);
+        Self::start_with(binary, &arguments, scratch)
+    }
+
+    /// Starts our binary with these arguments, on any free ports, and waits until it serves.
+    pub(crate) fn start_with(
+        binary: &Path,
+        arguments: &[String],
+        scratch: &Path,
+    ) -> Result<Self, String> {
+        let (ready, log) = (scratch.join(READY), scratch.join(LOG));
+        let mut group = Self::launch(binary, arguments, scratch)?;
         let text = wait_for(&mut group, &log, || {
             let text = std::fs::read_to_string(&ready).ok()?;
             serde_json::from_str::<Value>(&text).ok()
@@ -59,9 +66,26 @@ impl Server {
         Ok(Self { http: address("http")?, dns: address("dns")?, group })
     }
 
+    /// Starts our binary with these arguments, and does not wait until it serves.
+    pub(crate) fn launch(
+        binary: &Path,
+        arguments: &[String],
+        scratch: &Path,
+    ) -> Result<Group, String> {
+        let ready = scratch.join(READY);
+        // What a killed server left would say that this one serves already.
+        let _was_not_there = std::fs::remove_file(&ready);
+        let mut command = Command::new(binary);
+        command.args(arguments).arg("--ready-file").arg(&ready);
+        for flag in PORTS {
+            command.arg(format!("--{flag}-port=0"));
+        }
+        Group::start(&mut command, &scratch.join(LOG)).map_err(|error| error.to_string())
+    }
+
     fn start_consul(binary: &Path, scratch: &Path) -> Result<Self, String> {
         let ports = free_ports(PORTS.len())?;
-        let log = scratch.join("server.log");
+        let log = scratch.join(LOG);
         let mut command = Command::new(binary);
         command.args(["agent", "-dev", "-node", "muster-test", "-enable-script-checks"]);
         command.args(["-bind", "127.0.0.1", "-hcl", "performance { raft_multiplier = 1 }"]);
@@ -77,8 +101,13 @@ impl Server {
     }
 
     /// Whether the server is still there: a client may not bring it down.
-    pub(super) fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.group.ended(), Ok(None))
+    }
+
+    /// Ends the server with SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(self) {
+        drop(self.group);
     }
 
     /// Ends the server as a person would.
