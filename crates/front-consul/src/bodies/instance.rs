@@ -1,9 +1,9 @@
 //! Instances in request bodies. The catalog and the agent name some fields differently; the rest
 //! is taken apart here for both.
 
-use muster_model::Text;
 use muster_model::instance::{Endpoint, Extras, NamedPort, Weights};
 use muster_model::node::Locality;
+use muster_model::{Text, declared};
 use serde_json::Value;
 
 use crate::decode::Object;
@@ -40,13 +40,11 @@ pub(crate) fn weights(object: &mut Object) -> Result<Option<(i64, i64)>, Failure
     Ok(Some(found))
 }
 
-/// Weights as the catalog takes them: what is out of bounds is brought back within.
+/// Weights as the catalog takes them: the usual ones where they are out of bounds. Clients that
+/// know of no weights send zeros.
 pub(crate) fn bounded_weights(given: Option<(i64, i64)>) -> Weights {
-    let most = i64::from(u16::MAX);
-    given.map_or_else(Weights::default, |(passing, warning)| Weights {
-        passing: passing.clamp(0, most) as u16,
-        warning: warning.clamp(0, most) as u16,
-    })
+    let within = given.and_then(|(passing, warning)| declared::weights(passing, warning).ok());
+    within.unwrap_or_default()
 }
 
 fn tagged_addresses(object: &mut Object) -> Result<Box<[(Text, Endpoint)]>, Failure> {
