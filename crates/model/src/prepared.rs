@@ -32,10 +32,17 @@ pub struct PreparedQuery {
     pub dns_ttl: Text,
 }
 
+impl PreparedQuery {
+    /// Its template, where it is one: what a client sends along without a kind is only kept.
+    pub fn as_template(&self) -> Option<&Template> {
+        self.template.as_ref().filter(|template| !template.kind.is_empty())
+    }
+}
+
 /// A prepared query that answers for every name with its prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Template {
-    /// The kind of template, `name_prefix_match`.
+    /// The kind of template, `name_prefix_match`; empty: this is none, and answers for one name.
     #[n(0)]
     pub kind: Text,
     /// Splits the name into `${match(N)}`; empty: none.

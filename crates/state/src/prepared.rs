@@ -45,7 +45,7 @@ impl Questions {
             return Some(found);
         }
         let starts = (0..=name.len()).rev().filter_map(|length| name.as_str().get(..length));
-        starts.filter_map(|start| self.named(start)).find(|found| found.template.is_some())
+        starts.filter_map(|start| self.named(start)).find(|found| found.as_template().is_some())
     }
 
     fn named(&self, name: &str) -> Option<&Row<PreparedQuery>> {
@@ -72,7 +72,7 @@ impl Questions {
 }
 
 fn has_place_by_name(query: &PreparedQuery) -> bool {
-    !query.name.is_empty() || query.template.is_some()
+    !query.name.is_empty() || query.as_template().is_some()
 }
 
 impl Writing<'_> {

@@ -23,7 +23,7 @@ struct Variables<'a> {
 
 /// What is wrong with a template, for its author.
 pub(crate) fn fault(query: &PreparedQuery) -> Option<String> {
-    let template = query.template.as_ref()?;
+    let template = query.as_template()?;
     if let Err(error) = compile(template) {
         let error = error.to_string();
         let reason = error.lines().last().unwrap_or_default();
@@ -42,7 +42,7 @@ pub(crate) fn fault(query: &PreparedQuery) -> Option<String> {
 /// The question that `name` leads to. A question without a template is given as it is.
 pub(crate) fn filled_in(query: &PreparedQuery, name: &str) -> PreparedQuery {
     let mut query = query.clone();
-    let Some(template) = query.template.clone() else { return query };
+    let Some(template) = query.as_template().cloned() else { return query };
     let regex = compile(&template).ok().flatten();
     let captures = regex.as_ref().and_then(|regex| regex.captures(name));
     let groups = captures.iter().flat_map(|found| found.iter());
@@ -155,7 +155,11 @@ mod tests {
     fn template(service: &str, regexp: &str) -> PreparedQuery {
         let mut query = PreparedQuery { name: "geo-".into(), ..PreparedQuery::default() };
         query.service.service = service.into();
-        query.template = Some(Template { regexp: regexp.into(), ..Template::default() });
+        query.template = Some(Template {
+            kind: "name_prefix_match".into(),
+            regexp: regexp.into(),
+            ..Template::default()
+        });
         query
     }
 

@@ -31,7 +31,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<PreparedQuery, Failure> {
 
 /// What makes a question one that can be stored.
 pub(crate) fn check(query: &PreparedQuery) -> Result<(), Failure> {
-    let is_found_by_name = !query.name.is_empty() || query.template.is_some();
+    let is_found_by_name = !query.name.is_empty() || query.as_template().is_some();
     let problem = if !is_found_by_name && query.session.is_empty() {
         "Must be bound to a session".to_owned()
     } else if *query.token == *REDACTED {
@@ -89,8 +89,7 @@ fn template(object: &mut Object) -> Result<Option<Template>, Failure> {
     };
     template.finish()?;
     match &*found.kind {
-        "" => Ok(None),
-        NAME_PREFIX_MATCH => Ok(Some(found)),
+        "" | NAME_PREFIX_MATCH => Ok(Some(found)),
         kind => Err(Failure::internal(format!(
             "raft apply failed: failed compiling template: Bad Template.Type '{kind}'"
         ))),

@@ -179,7 +179,11 @@ fn seconds(words: &Words, name: &str) -> Duration {
 }
 
 fn prepared(words: &Words) -> PreparedQuery {
-    let template = || Template { regexp: words.text("regexp"), ..Template::default() };
+    let template = || Template {
+        kind: "name_prefix_match".into(),
+        regexp: words.text("regexp"),
+        ..Template::default()
+    };
     PreparedQuery {
         id: words.at(1).into(),
         name: words.text("name"),
