@@ -26,7 +26,7 @@ pub(crate) struct CheckShape<'a> {
     #[serde(rename = "ServiceID")]
     service_id: &'a str,
     service_name: &'a str,
-    service_tags: Words<'a>,
+    service_tags: Option<Words<'a>>,
     r#type: &'a str,
     interval: &'a str,
     timeout: &'a str,
@@ -69,7 +69,7 @@ impl<'a> CheckShape<'a> {
             output: &check.output,
             service_id: &check.instance_id,
             service_name: instance.map_or("", |instance| &instance.service),
-            service_tags: Words(instance.map_or(&[], |instance| &instance.tags)),
+            service_tags: Some(Words(instance.map_or(&[], |instance| &instance.tags))),
             r#type: &check.kind,
             interval,
             timeout,
@@ -82,9 +82,11 @@ impl<'a> CheckShape<'a> {
 }
 
 impl<'a> CheckShape<'a> {
-    /// The same about an instance of which these are known.
+    /// The same about an instance of which these are known, as a transaction tells it: no tags are
+    /// `null`.
     pub(crate) fn about(self, service: &'a str, tags: &'a [Text]) -> CheckShape<'a> {
-        CheckShape { service_name: service, service_tags: Words(tags), ..self }
+        let service_tags = (!tags.is_empty()).then_some(Words(tags));
+        CheckShape { service_name: service, service_tags, ..self }
     }
 
     /// Its id.
@@ -102,7 +104,7 @@ filter_fields! { CheckShape<'_> {
     "Output":      Kind::Text    => |check| check.output;
     "ServiceID":   Kind::Text    => |check| check.service_id;
     "ServiceName": Kind::Text    => |check| check.service_name;
-    "ServiceTags": Kind::Texts   => |check| Value::Texts(&check.service_tags);
+    "ServiceTags": Kind::Texts   => |check| Value::Texts(check.service_tags.as_ref().unwrap_or(&Words(&[])));
     "Type":        Kind::Text    => |check| check.r#type;
     "Interval":    Kind::Text    => |check| check.interval;
     "Timeout":     Kind::Text    => |check| check.timeout;
