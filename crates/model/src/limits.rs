@@ -25,6 +25,8 @@ pub const NOTES_BYTES_MAX: usize = 4096;
 pub const PAIR_KEY_BYTES_MAX: usize = 4096;
 /// Bytes of a value in the store, unless configured otherwise.
 pub const PAIR_VALUE_BYTES_MAX: usize = 512 * 1024;
+/// How long a lock stays closed at most after a forced release, whatever its session asks for.
+pub const LOCK_DELAY_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 /// Operations of one transaction.
 pub const OPERATIONS_MAX: usize = 128;
 /// Bytes of one encoded command: a transaction of large values is the greatest.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use muster_model::answer::Row;
+use muster_model::limits::LOCK_DELAY_MAX;
 use muster_model::outcome::{Denial, Outcome};
 use muster_model::scope::{ChangeKind, Object};
 use muster_model::session::{Behavior, SessionEnd};
@@ -158,7 +159,10 @@ impl Writing<'_> {
                 Behavior::Delete => self.delete_pair(key),
             }
             if kind == EndKind::Forced && !session.lock_delay.is_zero() {
-                let delay = LockDelay { began_at: self.index, duration: session.lock_delay };
+                let delay = LockDelay {
+                    began_at: self.index,
+                    duration: session.lock_delay.min(LOCK_DELAY_MAX),
+                };
                 self.state.pairs.delays.insert(key.clone(), delay);
             }
         }
@@ -203,4 +207,40 @@ fn session_scopes(session: &Session) -> Vec<Scope> {
         Scope::SessionsOf(session.node.folded()),
         Scope::Sessions,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use muster_model::command::{Command, PutTerms, Registration};
+    use muster_model::{Node, Text};
+
+    use super::*;
+    use crate::State;
+
+    #[test]
+    fn a_lock_stays_closed_for_a_minute_at_most() {
+        let node = Node { name: "n".into(), address: "10.0.0.1".into(), ..Node::default() };
+        let (id, lock_delay) = (Text::from("s"), Duration::from_secs(3_600));
+        let session =
+            Session { id: id.clone(), node: "n".into(), lock_delay, ..Session::default() };
+        let commands = [
+            Command::Register(Registration { node, ..Registration::default() }),
+            Command::CreateSession(session),
+            Command::PutPair {
+                key: "lock".into(),
+                value: (&b""[..]).into(),
+                flags: 0,
+                terms: PutTerms::Acquire(id.clone()),
+            },
+            Command::EndSession { id, why: SessionEnd::Expired },
+        ];
+        let mut state = State::default();
+        for (index, command) in (1..).zip(&commands) {
+            assert_eq!(state.apply(index, command).0, Outcome::Done, "{command:?}");
+        }
+        let delays: Vec<_> = state.lock_delays().map(|(_, delay)| delay.duration).collect();
+        assert_eq!(delays, [LOCK_DELAY_MAX]);
+    }
 }
