@@ -1,13 +1,13 @@
 //! The running of checks: what is tried, on the machine, when `health` says it is due.
 //!
-//! [`runner`] drives the schedule; one file for each kind of check does the trying and says what it
+//! `runner` drives the schedule; one file for each kind of check does the trying and says what it
 //! found. Every run has a time limit, reads no more than a bound, and opens its sockets through
 //! `World`. A run never decides a status: that is for the thresholds in `health`. TTL checks are
 //! not run at all.
 //!
-//! - [`allowed`]: what checks may do on this agent; [`dial`]: sockets and TLS for all kinds;
-//! - [`http`], [`tcp`], [`udp`], [`grpc`], [`h2ping`]: over the network;
-//! - [`script`], [`docker`]: programs; [`alias`]: the status of something else.
+//! - `allowed`: what checks may do on this agent; `dial`: sockets and TLS for all kinds;
+//! - `http`, `tcp`, `udp`, `grpc`, `h2ping`: over the network;
+//! - `script`, `docker`: programs; `alias`: the status of something else.
 
 mod alias;
 mod allowed;

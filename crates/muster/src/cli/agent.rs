@@ -1,6 +1,6 @@
 //! `muster agent`: its flags, and how they overrule the files.
 //!
-//! A flag is a name for a key: [`FLAGS`] says which. Its help is the key's sentence and its value is
+//! A flag is a name for a key: `FLAGS` says which. Its help is the key's sentence and its value is
 //! read as if a last file had said it, so a flag cannot mean something else than its key. The names
 //! are Consul's. What the agent then does stands in `assemble.rs`.
 

@@ -51,19 +51,19 @@ pub struct ClientFlags {
     /// Let any server answer, possibly behind.
     #[arg(long, global = true)]
     pub stale: bool,
-    /// Trusted roots, for https [CONSUL_CACERT].
+    /// Trusted roots, for https, or `CONSUL_CACERT`.
     #[arg(long, global = true, value_name = "FILE")]
     pub ca_file: Option<String>,
-    /// A folder of trusted roots, for https [CONSUL_CAPATH].
+    /// A folder of trusted roots, for https, or `CONSUL_CAPATH`.
     #[arg(long, global = true, value_name = "DIR")]
     pub ca_path: Option<String>,
-    /// The client's certificate, for https [CONSUL_CLIENT_CERT].
+    /// The client's certificate, for https, or `CONSUL_CLIENT_CERT`.
     #[arg(long, global = true, value_name = "FILE")]
     pub client_cert: Option<String>,
-    /// Its key, for https [CONSUL_CLIENT_KEY].
+    /// Its key, for https, or `CONSUL_CLIENT_KEY`.
     #[arg(long, global = true, value_name = "FILE")]
     pub client_key: Option<String>,
-    /// The name expected in the agent's certificate, for https [CONSUL_TLS_SERVER_NAME].
+    /// The name expected in the agent's certificate, for https, or `CONSUL_TLS_SERVER_NAME`.
     #[arg(long, global = true, value_name = "NAME")]
     pub tls_server_name: Option<String>,
 }

@@ -1,13 +1,13 @@
 //! Configuration: files, flags and environment become one [`Config`], read once.
 //!
 //! The way of a key: `lexer` and `syntax` turn a text into a tree with lines; `setting` reads the tree
-//! onto the fields that `root` and the section files declare; [`load`] does so for every file in
+//! onto the fields that `root` and the section files declare; [mod@load] does so for every file in
 //! order, then for the flags (`cli::agent`), and `verify` refuses what makes no sense together and
 //! warns of what is dangerous. `declare` turns definitions into the registry's words, `reference`
 //! writes docs/configuration.md from the same declarations.
 //!
 //! In reading order: [`root`], the sections ([`listeners`], [`dns`], [`cluster`], [`security`],
-//! [`telemetry`]), [`definition`], [`setting`], [`syntax`], [`load`], [`verify`].
+//! [`telemetry`]), [`definition`], [`setting`], [`syntax`], [mod@load], [`verify`].
 
 pub mod cluster;
 pub mod declare;

@@ -1,7 +1,7 @@
 //! How a key becomes a field: one definition from which the struct, its default, the parser and the
 //! reference page are made.
 //!
-//! [`settings!`](crate::config::setting::settings) declares a section of the configuration. Each field
+//! `settings!` declares a section of the configuration. Each field
 //! has one sentence (its doc comment), one type and one default; the macro makes the struct, `Default`,
 //! and [`Setting`] from them, so a key without meaning or a page that drifted cannot exist. A section
 //! also names other spellings of a key (`aliases`) and keys that are accepted without effect.
