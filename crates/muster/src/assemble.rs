@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::config::listeners::ListenAddress;
 use crate::identity;
 use crate::translate;
+use crate::watches::Watches;
 use crate::web::Web;
 
 /// A running agent with all its parts.
@@ -43,6 +44,7 @@ pub struct Running {
     pub leaves_on_terminate: bool,
     web: Vec<muster_listen::Running>,
     dns: tokio::task::JoinHandle<()>,
+    watches: Arc<Watches>,
 }
 
 /// Builds and starts an agent.
@@ -84,7 +86,9 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     let settings = translate::front_dns(config)?;
     let names = dns::Server::new(agent.clone(), &identity, settings, host.clone(), &sockets)
         .map_err(|error| error.to_string())?;
-    reload.arm(&agent, &voucher, &names);
+    let own_address = http.first().and_then(|listener| listener.local_address().ok());
+    let watches = Arc::new(Watches::new(host.clone(), own_address));
+    reload.arm(&agent, &voucher, &names, &watches);
 
     let bound = addresses(&http, &sockets);
     let web: Vec<_> = http
@@ -93,6 +97,7 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
         .collect::<Result<_, _>>()
         .map_err(|error| format!("the HTTP listener does not start: {error}"))?;
     let dns = tokio::spawn(names.run(sockets));
+    watches.replace(&config.watches);
     info!(node = %identity.node, datacenter = %identity.datacenter, %bound, "serves");
     Ok(Running {
         agent,
@@ -105,12 +110,14 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
         leaves_on_terminate: config.leaves_on_terminate(),
         web,
         dns,
+        watches,
     })
 }
 
 impl Running {
     /// Stops everything, against the order in which it was started.
     pub async fn stop(self, drain: Duration) {
+        self.watches.stop();
         self.dns.abort();
         for listener in self.web {
             listener.stop(drain).await;

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`config`], [`cli`]; then [`life`] (started, told by signals, stopped),
 //! [`mod@assemble`] (every part of an agent named in order), [`identity`], [`translate`] (from the
-//! configuration to what each part is told) and [`web`] (what the HTTP listeners carry).
+//! configuration to what each part is told), [`watches`] (handlers run on changes) and [`web`] (what the HTTP listeners carry).
 
 pub mod assemble;
 pub mod cli;
@@ -10,4 +10,5 @@ pub mod config;
 pub mod identity;
 pub mod life;
 pub mod translate;
+pub mod watches;
 pub mod web;

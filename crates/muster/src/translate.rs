@@ -25,6 +25,7 @@ use crate::cli::Launch;
 use crate::cli::agent::AgentFlags;
 use crate::cli::local::API_VERSION;
 use crate::config::{CalledAs, Config};
+use crate::watches::Watches;
 
 /// Where `--dev` keeps its files, in memory.
 const FOLDER_IN_MEMORY: &str = "/muster";
@@ -257,7 +258,7 @@ fn recursor_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Reads the configuration again and puts into effect what may change while an agent runs:
-/// definitions, DNS, the log level.
+/// definitions, watches, DNS, the log level.
 pub struct Reload {
     flags: AgentFlags,
     called_as: CalledAs,
@@ -269,6 +270,7 @@ struct Parts {
     agent: Weak<Agent>,
     voucher: Weak<Voucher>,
     names: Weak<dns::Server>,
+    watches: Weak<Watches>,
 }
 
 impl Reload {
@@ -278,11 +280,18 @@ impl Reload {
     }
 
     /// Gives it the parts that it tells.
-    pub fn arm(&self, agent: &Arc<Agent>, voucher: &Arc<Voucher>, names: &Arc<dns::Server>) {
+    pub fn arm(
+        &self,
+        agent: &Arc<Agent>,
+        voucher: &Arc<Voucher>,
+        names: &Arc<dns::Server>,
+        watches: &Arc<Watches>,
+    ) {
         self.parts.get_or_init(|| Parts {
             agent: Arc::downgrade(agent),
             voucher: Arc::downgrade(voucher),
             names: Arc::downgrade(names),
+            watches: Arc::downgrade(watches),
         });
     }
 
@@ -301,6 +310,7 @@ impl Reload {
         let gone = || "the agent is stopping".to_string();
         parts.names.upgrade().ok_or_else(gone)?.reload(names).map_err(|bad| bad.to_string())?;
         let refused = parts.voucher.upgrade().ok_or_else(gone)?.reload(declared);
+        parts.watches.upgrade().ok_or_else(gone)?.replace(&config.watches);
         parts.agent.upgrade().ok_or_else(gone)?.logs().set_level(level);
         match refused.as_slice() {
             [] => Ok(()),

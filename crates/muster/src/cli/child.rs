@@ -8,11 +8,21 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child as Process, Command};
 
 use super::Failure;
+use super::look::Seen;
 
 /// How long a program may take to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A running program.
+/// Runs a program with what a watch saw, until it ends: the JSON on its standard input, the index in
+/// `CONSUL_INDEX`.
+pub async fn hand(args: &[String], is_shell: bool, seen: &Seen) -> Result<ExitStatus, Failure> {
+    let input = format!("{}\n", seen.value);
+    let environment = &[("CONSUL_INDEX", seen.mark.clone())];
+    let start = Start { args, is_shell, input: Some(input.as_bytes()), environment };
+    Child::start(start).await?.wait().await
+}
+
+/// A running program. One with a process group of its own takes the group along when it is dropped.
 pub struct Child {
     process: Process,
     is_group: bool,
@@ -57,11 +67,13 @@ impl Child {
         let mut process = command.kill_on_drop(true).spawn().map_err(|error| {
             Failure::new(format!("{} cannot be started: {error}", start.args.join(" ")))
         })?;
-        if let (Some(input), Some(mut pipe)) = (start.input, process.stdin.take()) {
+        let pipe = process.stdin.take();
+        let child = Child { process, is_group };
+        if let (Some(input), Some(mut pipe)) = (start.input, pipe) {
             // A program that does not read its input is within its rights.
             let _ = pipe.write_all(input).await;
         }
-        Ok(Child { process, is_group })
+        Ok(child)
     }
 
     /// Waits for it to end.
@@ -88,5 +100,13 @@ impl Child {
         // It may have ended by itself in this moment, which is what was wanted.
         let _ =
             if self.is_group { kill_process_group(id, signal) } else { kill_process(id, signal) };
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.is_group {
+            self.signal(Signal::KILL);
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! goes along, and an agent that cannot be reached or refuses becomes a [`Failure`] with advice. There
 //! is no pool and no retry: a command makes few requests. https is not spoken by this version.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -175,13 +176,7 @@ impl Client {
                 Address::Tcp(if has_port { bare.to_owned() } else { format!("{bare}:8500") })
             }
         };
-        let mut common = Vec::new();
-        if let Some(datacenter) = &flags.datacenter {
-            common.push(("dc".to_owned(), datacenter.clone()));
-        }
-        if flags.stale {
-            common.push(("stale".to_owned(), String::new()));
-        }
+        let common = common(flags);
         let token = token(flags)?;
         Ok(Client { address, shown, token, basic: environment("HTTP_AUTH"), common })
     }
@@ -191,6 +186,16 @@ impl Client {
         let shown = "127.0.0.1:8500".to_owned();
         let address = Address::Tcp(shown.clone());
         Client { address, shown, token: None, basic: None, common: Vec::new() }
+    }
+
+    /// The agent at an address that it bound itself, whatever flags and environment say.
+    pub fn bound(at: &muster_world::Address, flags: ClientFlags) -> Client {
+        let address = match at {
+            muster_world::Address::Unix(path) => Address::Unix(path.display().to_string()),
+            muster_world::Address::Inet(at) => Address::Tcp(reachable(*at).to_string()),
+        };
+        let common = common(&flags);
+        Client { address, shown: at.to_string(), token: flags.token, basic: None, common }
     }
 
     /// The address as the person wrote it.
@@ -301,7 +306,25 @@ impl Client {
     }
 }
 
-async fn exchange<S>(
+/// The parameters that all requests have.
+fn common(flags: &ClientFlags) -> Vec<(String, String)> {
+    let datacenter = flags.datacenter.iter().map(|name| ("dc".to_owned(), name.clone()));
+    let stale = flags.stale.then(|| ("stale".to_owned(), String::new()));
+    datacenter.chain(stale).collect()
+}
+
+/// Where a listener is reached from its own host: one of all interfaces, through the loopback.
+fn reachable(at: SocketAddr) -> SocketAddr {
+    let ip = match at.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, at.port())
+}
+
+/// Sends one request over a connection of its own.
+pub async fn exchange<S>(
     connected: std::io::Result<S>,
     request: Request<Full<Bytes>>,
 ) -> Result<http::Response<Incoming>, String>

@@ -20,6 +20,7 @@ pub mod goflags;
 pub mod kv;
 pub mod local;
 pub mod lock;
+pub mod look;
 pub mod node;
 pub mod operator;
 pub mod services;

@@ -272,6 +272,22 @@ impl WatchDefinition {
             kind => Err(format!("there is no watch of type {kind:?}")),
         }
     }
+
+    /// Whether it says what happens when something changes.
+    pub fn verified_handler(&self) -> Result<(), String> {
+        let url = &self.http_handler_config.path;
+        match self.handler_type.as_str() {
+            "script" if self.args.is_empty() && self.handler.is_empty() => {
+                Err("a watch needs args, the program that is run".into())
+            }
+            "http" if !url.starts_with("http://") => Err(format!(
+                "http_handler_config.path {url:?}: write an http:// URL; https is not spoken by \
+                 this version"
+            )),
+            "script" | "http" => Ok(()),
+            other => Err(format!("handler_type {other:?} is neither script nor http")),
+        }
+    }
 }
 
 impl Listed for ServiceDefinition {

@@ -232,7 +232,7 @@ fn definitions(config: &Config, report: &mut Report) {
          (checks of files only) or enable_script_checks",
     );
     for watch in &config.watches {
-        if let Err(why) = watch.verified() {
+        if let Err(why) = watch.verified().and_then(|()| watch.verified_handler()) {
             report.problems.push(Problem::general(format!("watches: {why}")));
         }
     }
