@@ -14,7 +14,7 @@ use muster_model::Text;
 use muster_registry::operator::{LogLevel, LogLine};
 use muster_world::World;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
 use tokio::sync::broadcast;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
@@ -142,10 +142,12 @@ pub fn json(line: &LogLine) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
+/// Always with three digits of the second, so that lines stand in columns.
 fn stamp(at: Duration) -> String {
-    let at =
-        OffsetDateTime::from_unix_timestamp_nanos(at.as_nanos() as i128 / 1_000_000 * 1_000_000);
-    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+    let form =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let at = OffsetDateTime::from_unix_timestamp_nanos(at.as_nanos() as i128);
+    at.ok().and_then(|at| at.format(form).ok()).unwrap_or_default()
 }
 
 fn level_word(level: LogLevel) -> &'static str {
@@ -221,6 +223,12 @@ mod tests {
     fn a_line_for_people_names_time_level_part_and_fields() {
         let expected = "2027-01-15T08:00:00.123Z [INFO]  agent.leader: leads: term=3, index=7";
         assert_eq!(plain(&line()), expected);
+    }
+
+    #[test]
+    fn a_stamp_has_milliseconds_even_if_they_are_round() {
+        assert_eq!(stamp(Duration::from_millis(1_800_000_000_900)), "2027-01-15T08:00:00.900Z");
+        assert_eq!(stamp(Duration::from_micros(1_800_000_000_000_999)), "2027-01-15T08:00:00.000Z");
     }
 
     #[test]
