@@ -50,7 +50,7 @@ impl Look {
             let seen = match self.once().await {
                 Ok(seen) => seen,
                 Err(why) => {
-                    tracing::debug!(kind = %self.definition.kind, %why, "a watch is not answered");
+                    tracing::warn!(kind = %self.definition.kind, %why, "a watch is not answered");
                     n_failures = n_failures.saturating_add(1);
                     let pause = RETRY_AFTER.saturating_mul(n_failures.saturating_mul(n_failures));
                     sleep(pause.min(RETRY_AFTER_MAX)).await;

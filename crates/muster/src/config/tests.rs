@@ -240,6 +240,21 @@ fn a_script_check_needs_permission() {
 }
 
 #[test]
+fn a_watch_needs_a_handler_that_this_version_can_run() {
+    let told = |rest: &str| {
+        let text = format!("watches = [{{ type = \"nodes\", {rest} }}]");
+        loaded(CalledAs::Muster, true, &text).err().unwrap_or_default()
+    };
+    assert_eq!(told("args = [\"true\"]"), "");
+    assert_eq!(told("handler = \"true\""), "");
+    assert!(told("stale = true").contains("needs args"));
+    assert!(told("handler_type = \"http\"").contains("http_handler_config.path"));
+    let tls = "handler_type = \"http\", http_handler_config = { path = \"https://a/\" }";
+    assert!(told(tls).contains("https is not spoken"));
+    assert!(told("handler_type = \"mail\", args = [\"true\"]").contains("neither script nor http"));
+}
+
+#[test]
 fn an_address_template_is_refused_with_advice() {
     let told = loaded(CalledAs::Muster, true, "bind_addr = \"{{ GetPrivateIP }}\"").unwrap_err();
     assert!(told.contains("templates such as"), "{told}");
