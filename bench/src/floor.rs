@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -10,6 +11,18 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::Result;
+
+/// As many header lines, and as long, as the front-end sends with a list.
+const HEADER_LINES: [(HeaderName, HeaderValue); 8] = [
+    (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+    (header::VARY, HeaderValue::from_static("Accept-Encoding")),
+    (HeaderName::from_static("x-bench-default-acl-policy"), HeaderValue::from_static("allow")),
+    (HeaderName::from_static("x-bench-effective-consistency"), HeaderValue::from_static("leader")),
+    (HeaderName::from_static("x-bench-index"), HeaderValue::from_static("127")),
+    (HeaderName::from_static("x-bench-knownleader"), HeaderValue::from_static("true")),
+    (HeaderName::from_static("x-bench-lastcontact"), HeaderValue::from_static("0")),
+    (HeaderName::from_static("x-bench-query-backend"), HeaderValue::from_static("blocking-query")),
+];
 
 /// Runs a floor until it is killed.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -40,9 +53,11 @@ async fn http(n_bytes: usize, ready: &str) -> Result<()> {
         let body = body.clone();
         tokio::spawn(async move {
             let answer = service_fn(move |_: Request<hyper::body::Incoming>| {
-                let response = Response::builder()
-                    .header("content-type", "application/json")
-                    .body(Full::new(body.clone()));
+                let mut response = Response::builder();
+                for (name, value) in HEADER_LINES {
+                    response = response.header(name, value);
+                }
+                let response = response.body(Full::new(body.clone()));
                 async move { Ok::<_, Infallible>(response.expect("a plain response is valid")) }
             });
             // The client may close at any moment.

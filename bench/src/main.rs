@@ -24,6 +24,10 @@ mod workloads;
 
 use std::process::ExitCode;
 
+/// The floors allocate as muster does, so that the ratio is the server's and not the allocator's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What can go wrong ends the bench with a sentence.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -59,7 +63,7 @@ fn quick(arguments: &[String]) -> Result<()> {
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    server::pin_to_core(std::process::id(), server::LOAD_CORE)?;
+    server::pin_to_core(server::LOAD_CORE);
     let mut report = report::Report::default();
     for workload in workloads::ALL {
         if names.is_empty() || names.iter().any(|name| name == workload.name) {

@@ -1,5 +1,8 @@
 //! A server under measurement: a child process on a core of its own, and what it costs.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +25,8 @@ pub(crate) struct Server {
     /// From its start until it was ready.
     pub(crate) ready_after: Duration,
     folder: Option<PathBuf>,
+    /// Nanoseconds of CPU time by thread.
+    used: RefCell<BTreeMap<OsString, u64>>,
 }
 
 impl Server {
@@ -34,6 +39,8 @@ impl Server {
     ) -> Result<Server> {
         let name = format!("muster-bench-{}-{}", std::process::id(), fresh());
         let ready = std::env::temp_dir().join(name);
+        // A child starts on its parent's cores, and so do all of its threads.
+        pin_to_core(SERVER_CORE);
         let begun = Instant::now();
         let child = Command::new(program)
             .args(arguments)
@@ -42,11 +49,17 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
-        let mut server =
-            Server { child, bound: serde_json::Value::Null, ready_after: Duration::ZERO, folder };
-        pin_to_core(server.child.id(), SERVER_CORE)?;
+            .spawn();
+        pin_to_core(LOAD_CORE);
+        let child =
+            child.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let mut server = Server {
+            child,
+            bound: serde_json::Value::Null,
+            ready_after: Duration::ZERO,
+            folder,
+            used: RefCell::default(),
+        };
         loop {
             let written = std::fs::read(&ready).unwrap_or_default();
             if let Ok(bound) = serde_json::from_slice(&written) {
@@ -74,14 +87,19 @@ impl Server {
         Ok(address.ok_or_else(|| format!("no address {name:?} in {}", self.bound))?.parse()?)
     }
 
-    /// CPU time it has used, user and system.
+    /// CPU time that its threads have used. One that has ended counts with what it had used when
+    /// it was last looked at.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |at: usize| -> Result<u64> { Ok(fields.get(at).ok_or("short stat")?.parse()?) };
-        let ticks = ticks(11)? + ticks(12)?;
-        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+        let mut used = self.used.borrow_mut();
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let task = task?;
+            // A thread may end between the two looks.
+            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            if let Some(nanos) = text.split_whitespace().next() {
+                used.insert(task.file_name(), nanos.parse()?);
+            }
+        }
+        Ok(Duration::from_nanos(used.values().sum()))
     }
 
     /// Bytes of memory it has resident.
@@ -121,15 +139,13 @@ pub(crate) fn data_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Keeps a process, and what it starts, on one core. A machine with one core has no other.
-pub(crate) fn pin_to_core(pid: u32, core: usize) -> Result<()> {
+/// Keeps this thread, and what it starts, on one core. A machine with one core has no other.
+pub(crate) fn pin_to_core(core: usize) {
     let mut cores = rustix::thread::CpuSet::new();
     cores.set(core);
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?);
-    if let Err(error) = rustix::thread::sched_setaffinity(pid, &cores) {
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
         eprintln!("cannot pin to core {core} ({error}); figures will be less steady");
     }
-    Ok(())
 }
 
 fn fresh() -> u64 {

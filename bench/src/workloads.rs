@@ -3,8 +3,10 @@
 mod discover;
 mod dns;
 mod fleet;
+mod idle;
 mod start;
 mod wake;
+mod write;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -40,12 +42,14 @@ pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>>> + 'a
 /// All of them, in the order of the table.
 pub(crate) const ALL: &[Workload] = &[
     Workload { name: "start", says: start::SAYS, run: |setting| Box::pin(start::run(setting)) },
+    Workload { name: "idle", says: idle::SAYS, run: |setting| Box::pin(idle::run(setting)) },
     Workload {
         name: "discover",
         says: discover::SAYS,
         run: |setting| Box::pin(discover::run(setting)),
     },
     Workload { name: "dns", says: dns::SAYS, run: |setting| Box::pin(dns::run(setting)) },
+    Workload { name: "write", says: write::SAYS, run: |setting| Box::pin(write::run(setting)) },
     Workload { name: "wake", says: wake::SAYS, run: |setting| Box::pin(wake::run(setting)) },
     Workload { name: "fleet", says: fleet::SAYS, run: |setting| Box::pin(fleet::run(setting)) },
 ];
@@ -68,6 +72,9 @@ impl Setting {
             ("--serf-wan-port", "0".into()),
             ("--log-level", "warn".into()),
             ("--node", "bench".into()),
+            ("--bind", "127.0.0.1".into()),
+            // All watchers of a bench come from one address.
+            ("--hcl", "limits { http_max_conns_per_client = 100000 }".into()),
         ];
         arguments.push("--bootstrap".into());
         for (name, value) in options {

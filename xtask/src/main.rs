@@ -11,6 +11,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore speaks to a terminal")]
 #![allow(clippy::disallowed_methods, reason = "a chore looks at the real clock")]
 
+mod bench;
 mod conformance;
 mod drill;
 mod process;
@@ -41,6 +42,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "test", says: test::SAYS, run: test::run },
     Chore { name: "conformance", says: conformance::SAYS, run: conformance::run },
     Chore { name: "drill", says: drill::SAYS, run: drill::run },
+    Chore { name: "bench", says: bench::SAYS, run: bench::run },
 ];
 
 fn main() -> ExitCode {
