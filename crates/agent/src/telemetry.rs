@@ -80,9 +80,10 @@ impl Logs {
 }
 
 impl<S: Subscriber> Layer<S> for LogLayer {
-    /// The level and the listeners change while the process runs.
-    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::sometimes()
+    /// The level and the listeners change while the process runs. What libraries have to say is
+    /// never wanted, and so costs them a load and not a question.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_ours(metadata.target()) { Interest::sometimes() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
