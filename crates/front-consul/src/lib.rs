@@ -4,10 +4,10 @@
 //! neither sockets nor TLS nor HTTP's framing. It holds no state of its own beside the door.
 //!
 //! In reading order:
-//! - [`front`]: from a request to a reply; [`routes`]: the table of all endpoints;
-//! - [`request`], [`parameters`], [`decode`]: what comes in; [`reply`], [`json`], [`failure`]: what goes out;
-//! - [`reading`]: what every reading endpoint has in common, blocking included;
-//! - [`bodies`]: what clients send; [`shapes`]: what they are given; [`filter`]: `?filter=`;
+//! - [`front`]: from a request to a reply; `routes`: the table of all endpoints;
+//! - `request`, `parameters`, `decode`: what comes in; `reply`, `json`, `failure`: what goes out;
+//! - `reading`: what every reading endpoint has in common, blocking included;
+//! - `bodies`: what clients send; `shapes`: what they are given; [`filter`]: `?filter=`;
 //! - then one file for each URL area.
 //!
 //! Left out: ACLs, the service mesh beyond what registrations carry, peering, and everything that

@@ -123,10 +123,21 @@ enum Manner {
     IsSilent,
 }
 
+/// Sockets for datagrams and streams on one free port: a port that is free for one of them may be
+/// taken for the other, and then another is tried.
+async fn both_sockets() -> (UdpSocket, tokio::net::TcpListener) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        if let Ok(tcp) = tokio::net::TcpListener::bind(udp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free for both datagrams and streams");
+}
+
 async fn recursor(manner: Manner) -> (SocketAddr, JoinSet<()>) {
-    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (udp, tcp) = both_sockets().await;
     let address = udp.local_addr().unwrap();
-    let tcp = tokio::net::TcpListener::bind(address).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let mut buffer = vec![0; 4_096];

@@ -3,6 +3,7 @@
 //! What a part is told comes from the configuration in `translate`; who the agent is, from
 //! `identity`. [`Running`] is what `life` keeps until the end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,21 +147,39 @@ fn bind_http(
     config.http_listeners().into_iter().map(bind).collect()
 }
 
-/// Sockets for DNS: streams first, so that datagrams can take the same port where it is free to
-/// choose.
+/// Ports that are tried where any free one will do: free for streams, it may be taken for datagrams.
+const FREE_PORTS_TRIED: usize = 32;
+
 fn bind_dns(config: &Config, host: &dyn World) -> Result<dns::Sockets, String> {
     let mut sockets = dns::Sockets::default();
     for at in config.dns_listeners() {
-        let fail = |error: std::io::Error| cannot_bind("DNS", &at.to_string(), &error);
-        let listener = host.listen(&Address::Inet(at)).map_err(fail)?;
-        let bound = match listener.local_address().map_err(fail)? {
-            Address::Inet(bound) => bound,
-            Address::Unix(_) => at,
-        };
-        sockets.udp.push(host.bind(bound, false).map_err(fail)?);
-        sockets.tcp.push(listener);
+        let tries = if at.port() == 0 { FREE_PORTS_TRIED } else { 1 };
+        let mut bound = bind_both(at, host);
+        for _ in 1..tries {
+            if bound.is_ok() {
+                break;
+            }
+            bound = bind_both(at, host);
+        }
+        let (tcp, udp) = bound.map_err(|error| cannot_bind("DNS", &at.to_string(), &error))?;
+        sockets.udp.push(udp);
+        sockets.tcp.push(tcp);
     }
     Ok(sockets)
+}
+
+/// Sockets for streams and for datagrams on one port.
+fn bind_both(
+    at: SocketAddr,
+    host: &dyn World,
+) -> std::io::Result<(Box<dyn muster_listen::Listener>, Box<dyn muster_listen::Datagram>)> {
+    let listener = host.listen(&Address::Inet(at))?;
+    let bound = match listener.local_address()? {
+        Address::Inet(bound) => bound,
+        Address::Unix(_) => at,
+    };
+    let datagrams = host.bind(bound, false)?;
+    Ok((listener, datagrams))
 }
 
 fn cannot_bind(what: &str, at: &str, error: &std::io::Error) -> String {

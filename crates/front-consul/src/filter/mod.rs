@@ -6,12 +6,12 @@
 //! that library itself.
 //!
 //! A request goes through four files:
-//! - `grammar.rs` reads the text into an [`grammar::Expression`]: names and words, no types;
+//! - `grammar.rs` reads the text into an `grammar::Expression`: names and words, no types;
 //! - `compile.rs` checks it against a [`Shape`], the table of what fields an object has and of
 //!   what kind they are: an unknown field, an operator that does not fit or a value that is no
 //!   number is an error here, even when there is nothing to filter;
 //! - `evaluate.rs` asks one object after another, without allocating;
-//! - `fields.rs` says what an object must offer to be asked, and has the [`filter_fields`] table.
+//! - `fields.rs` says what an object must offer to be asked, and has the `filter_fields` table.
 //!
 //! `literal.rs` and `pattern.rs` hold what values and regular expressions mean in Go.
 //!
