@@ -176,6 +176,8 @@ fn document(body: &[u8]) -> Result<Document, Failure> {
 
 fn period(object: &mut Object, key: &str, usual: String) -> Result<String, Failure> {
     if !object.has(key) {
+        // Go clients send `null` for what they leave open.
+        object.take(key);
         return Ok(usual);
     }
     Ok(duration::format(object.duration(key)?))
