@@ -1,6 +1,6 @@
 //! How a change finds those who wait for it.
 //!
-//! Each scope that somebody waits for, or that a kept answer depends on, has one [`Mark`]: the last
+//! Each scope that somebody waits for, or that a kept answer depends on, has one `Mark`: the last
 //! index that touched it and the wakers of those who wait. A scope nobody asks about has none, and
 //! touching it costs a failed look-up. Publishing a batch moves each touched mark once and wakes
 //! each waiter once, however many of its scopes the batch touched.

@@ -1,6 +1,6 @@
 //! The state as blocks of bytes, and its hash.
 //!
-//! A saved state is a sequence of [`Record`]s in a fixed order, packed into blocks of about
+//! A saved state is a sequence of `Record`s in a fixed order, packed into blocks of about
 //! [`BLOCK_BYTES`]: first the header, then each table in the order of its keys (a node followed by
 //! its instances and checks), at last the number of all records, so that a state cut short is
 //! recognized. Since every table has one order, equal states have equal bytes, and the hash is that

@@ -4,7 +4,7 @@
 //! is submitted, an answer is computed in the moment it is asked for, and time is what the test says
 //! it is. No log, no checks that run.
 //!
-//! - [`bench`]: the registry itself, with its clock;
+//! - [mod@bench]: the registry itself, with its clock;
 //! - [`catalog`]: what most tests register, in one line each;
 //! - [`agent`]: the rest of the door, as an agent that runs nothing.
 
