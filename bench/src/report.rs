@@ -29,6 +29,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// A figure that was measured once, and is held against an amount.
+    pub(crate) fn once(work: &str, figure: f64, unit: &'static str, at_most: f64) -> Row {
+        Row { work: work.into(), figure, unit, floor: None, at_most, spread: (figure, figure) }
+    }
+
     /// The figure as it is compared with `at_most`.
     fn measure(&self) -> f64 {
         self.floor.map_or(self.figure, |floor| self.figure / floor)

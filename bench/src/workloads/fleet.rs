@@ -45,18 +45,10 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Row>> {
     let after_ready = std::time::Instant::now();
     writer.exchange(&request("PUT", "/v1/kv/first", "write")).await?;
     let restart = (again.ready_after + after_ready.elapsed()).as_secs_f64();
-    let row = |work: &str, figure, unit, at_most| Row {
-        work: work.into(),
-        figure,
-        unit,
-        floor: None,
-        at_most,
-        spread: (figure, figure),
-    };
     Ok(vec![
-        row("resident memory per instance, 100,000 instances", each, "B", 1_000.0),
-        row("load 100,000 instances", load, "s", 5.0),
-        row("restart with 100,000 instances to the first write", restart, "s", 0.8),
+        Row::once("resident memory per instance, 100,000 instances", each, "B", 1_000.0),
+        Row::once("load 100,000 instances", load, "s", 5.0),
+        Row::once("restart with 100,000 instances to the first write", restart, "s", 0.8),
     ])
 }
 

@@ -40,18 +40,15 @@ pub(crate) async fn run(setting: &Setting) -> Result<Vec<Row>> {
         watcher.is_silent()?;
     }
     let each = (parked - empty) as f64 / 1e3 / (2 * WATCHERS) as f64;
-    let row = |work: &str, figure, unit, at_most| Row {
-        work: work.into(),
-        figure,
-        unit,
-        floor: None,
-        at_most,
-        spread: (figure, figure),
-    };
     Ok(vec![
-        row("1 change, 1,000 watchers of a service of 10: last woken", woken_after, "ms", 50.0),
-        row("1 change, 1,000 watchers of a service of 10: CPU", cpu, "ms", 25.0),
-        row("resident memory per parked watcher", each, "kB", 10.0),
+        Row::once(
+            "1 change, 1,000 watchers of a service of 10: last woken",
+            woken_after,
+            "ms",
+            50.0,
+        ),
+        Row::once("1 change, 1,000 watchers of a service of 10: CPU", cpu, "ms", 25.0),
+        Row::once("resident memory per parked watcher", each, "kB", 10.0),
     ])
 }
 

@@ -11,7 +11,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use muster_model::command::{Registration, TOMBSTONE_TTL};
-use muster_model::node::{Node, Origin};
+use muster_model::node::Origin;
 use muster_model::session::SessionEnd;
 use muster_model::{Check, Command, Index, Instance, Meta, Scope, Status, Text, check};
 use muster_registry::hub::Lost;
@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use crate::agent::Agent;
 use crate::authority;
+use crate::local::voucher::node_of;
 
 /// The service under which the servers themselves are found.
 const OWN_SERVICE: &str = "consul";
@@ -181,15 +182,7 @@ async fn establish(agent: &Agent) -> Result<(), Refusal> {
 /// The registration of a server's own node.
 fn own_node(agent: &Agent) -> Registration {
     let identity = &agent.setup.identity;
-    let node = Node {
-        name: identity.node.clone(),
-        id: identity.node_id.clone(),
-        address: identity.address.clone(),
-        tagged_addresses: identity.tagged_addresses.clone(),
-        meta: identity.node_meta.clone(),
-        origin: Origin::Agent,
-        locality: identity.locality.clone(),
-    };
+    let node = node_of(identity);
     let port = agent.setup.server_address.rsplit(':').next().and_then(|port| port.parse().ok());
     let instance = Instance {
         id: OWN_SERVICE.into(),

@@ -79,10 +79,10 @@ impl Operator for Agent {
             leader_address: leadership.leader.map(|leader| leader.address.into()),
             term: stats.term,
             last_index: stats.last_index,
-            commit_index: stats.applied_index,
+            commit_index: stats.committed_index.max(stats.applied_index),
             applied_index: stats.applied_index,
             snapshot_index: stats.snapshot_index,
-            voters_index: 1,
+            voters_index: stats.voters_index,
         }
     }
 

@@ -102,6 +102,10 @@ pub struct Decided {
 pub struct Stats {
     /// The term.
     pub term: u64,
+    /// The last index that is decided, as this server knows; 0 while it knows of none.
+    pub committed_index: u64,
+    /// The index at which the voters last changed.
+    pub voters_index: u64,
     /// The last index that the machine has published.
     pub applied_index: u64,
     /// The last index in the log.
@@ -394,6 +398,8 @@ impl Consensus {
         let (n_syncs, n_entries) = self.log.counts();
         Stats {
             term: standing.term,
+            committed_index: standing.committed_index,
+            voters_index: standing.voters_index,
             applied_index: self.progress.index(),
             last_index: self.log.last().map_or(0, |last| last.index),
             snapshot_index: standing.snapshot_index,

@@ -30,6 +30,8 @@ pub(crate) struct Engine {
 pub(crate) struct Standing {
     pub(crate) term: u64,
     pub(crate) snapshot_index: u64,
+    pub(crate) committed_index: u64,
+    pub(crate) voters_index: u64,
 }
 
 fn engine_error(error: &dyn std::fmt::Display) -> StartError {
@@ -130,7 +132,9 @@ impl Engine {
         let metrics = self.raft.metrics();
         let now = metrics.borrow_watched();
         let snapshot_index = now.snapshot.as_ref().map_or(0, |id| id.index());
-        Standing { term: now.current_term, snapshot_index }
+        let committed_index = now.local_committed.as_ref().map_or(0, |id| id.index());
+        let voters_index = now.membership_config.log_id().as_ref().map_or(0, |id| id.index());
+        Standing { term: now.current_term, snapshot_index, committed_index, voters_index }
     }
 
     pub(crate) async fn shutdown(&self) {
