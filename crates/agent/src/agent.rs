@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use muster_consensus::{Consensus, Fatal, Folder, OnFatal, Settings};
+use muster_consensus::{Consensus, Fatal, Folder, NoPeers, OnFatal, Settings};
 use muster_registry::operator::Metric;
 use muster_world::World;
 use tokio::sync::watch;
@@ -62,8 +62,14 @@ impl Agent {
         let settings =
             Settings { address: setup.server_address.to_string(), ..setup.consensus.clone() };
         let machine = Box::new(StateMachine::new(shared.clone()));
-        let consensus =
-            Consensus::start(settings, folder, machine, tell_fatal(stopping.clone())).await?;
+        let consensus = Consensus::start(
+            settings,
+            folder,
+            machine,
+            Arc::new(NoPeers),
+            tell_fatal(stopping.clone()),
+        )
+        .await?;
         let agent = Arc::new(Agent {
             setup,
             world,

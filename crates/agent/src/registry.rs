@@ -150,6 +150,7 @@ pub(crate) fn refuse(error: ProposeError) -> Refusal {
         ProposeError::Busy => Refusal::TooMany("writes are waiting"),
         full @ ProposeError::DiskFull { .. } => Refusal::Unwritable(full.to_string()),
         ProposeError::Unknown => Refusal::Late,
+        ProposeError::Voters(why) => Refusal::Invalid(why),
         ProposeError::Stopped => Refusal::Stopping,
     }
 }

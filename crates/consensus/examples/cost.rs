@@ -110,7 +110,8 @@ async fn start(folder: PathBuf) -> Consensus {
         tokio::task::spawn_blocking(move || Folder::open(world, &folder, Some(1)).unwrap()).await;
     let on_fatal = Arc::new(|fatal| panic!("{fatal}"));
     let machine = Box::new(Keeper::default());
-    Consensus::start(Settings::default(), opened.unwrap(), machine, on_fatal).await.unwrap()
+    let peers = Arc::new(muster_consensus::NoPeers);
+    Consensus::start(Settings::default(), opened.unwrap(), machine, peers, on_fatal).await.unwrap()
 }
 
 async fn propose(consensus: &Arc<Consensus>, writers: u64, n: u64) {

@@ -1,14 +1,16 @@
 //! The small face of consensus: propose, confirm a read, watch who leads, snapshot, restore.
 //!
 //! [`Consensus::start`] takes a locked data folder and a machine, restores the newest snapshot,
-//! replays the log and joins the group. A new folder becomes a group of one. When the only voter
-//! has started, it leads and its machine is complete.
+//! replays the log and joins the group that the log names. A new folder becomes a group of one, or
+//! waits for others ([`Founding`]). When the only voter has started, it leads and its machine is
+//! complete.
 //!
 //! [`Consensus::propose`] is acknowledged when the command is on the disks of a quorum and
 //! applied here. [`Consensus::confirmed`] is the read confirmation that costs two loads when this
-//! server decides alone; [`Consensus::confirm`] is the one that always works.
+//! server decides alone; [`Consensus::confirm`] is the one that always works. Both go to the leader
+//! where it is another server: see `forward`. The servers of the group are in `group`.
 //!
-//! Not here: what a command means, who may propose it, forwarding to the leader.
+//! Not here: what a command means, who may propose it, how messages travel ([`crate::Peers`]).
 
 use std::io::Read;
 use std::sync::Arc;
@@ -16,17 +18,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use muster_world::{World, blocking};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::engine::applier::{Applier, RestoreStep, SnapshotStore};
 use crate::engine::log_store::LogStore;
+use crate::engine::network::Network;
 use crate::engine::raft::Engine;
+use crate::engine::serve::Arrivals;
 use crate::engine::types::Proposal;
 use crate::error::{OnFatal, ProposeError, StartError};
 use crate::folder::Folder;
+use crate::forward::Rounds;
 use crate::machine::Machine;
+use crate::peers::Peers;
 use crate::progress::Progress;
 use crate::snapshot::{self, Meta, SnapshotReader};
 use crate::voters::Voter;
@@ -47,6 +53,8 @@ const RESTORE_BLOCK: usize = 256 << 10;
 pub struct Settings {
     /// Where peers reach this server.
     pub address: String,
+    /// What a server on a new folder does.
+    pub founding: Founding,
     /// Entries between snapshots.
     pub snapshot_after: u64,
     /// Entries kept in the log although a snapshot has them.
@@ -65,6 +73,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             address: String::new(),
+            founding: Founding::Alone,
             snapshot_after: 16 << 10,
             entries_kept: 1024,
             raft_multiplier: 1,
@@ -73,6 +82,15 @@ impl Default for Settings {
             segment_bytes: 16 << 20,
         }
     }
+}
+
+/// What a server does that belongs to no group yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Founding {
+    /// It founds a group of its own.
+    Alone,
+    /// It waits until a group takes it in, or until [`Consensus::found`] is called.
+    Wait,
 }
 
 /// Who leads.
@@ -126,12 +144,18 @@ pub struct Stats {
 
 /// One server of a Raft group.
 pub struct Consensus {
-    engine: Engine,
+    pub(crate) engine: Engine,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) rounds: Rounds,
+    pub(crate) raft_multiplier: u32,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    /// Held while the servers of the group change.
+    pub(crate) changing: Mutex<()>,
     log: Arc<Log>,
-    progress: Arc<Progress>,
     folder: Folder,
     reserve_bytes: u64,
-    leadership: watch::Receiver<Leadership>,
     n_waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     is_stopping: AtomicBool,
@@ -141,11 +165,13 @@ pub struct Consensus {
 // ---------------------------------------------------------------- starting
 
 impl Consensus {
-    /// Starts from what the folder holds. `on_fatal` is told when the process must end.
+    /// Starts from what the folder holds. `peers` is the way to the other servers, `on_fatal` is
+    /// told when the process must end.
     pub async fn start(
         settings: Settings,
         folder: Folder,
         machine: Box<dyn Machine>,
+        peers: Arc<dyn Peers>,
         on_fatal: OnFatal,
     ) -> Result<Consensus, StartError> {
         let world = folder.world().clone();
@@ -162,7 +188,7 @@ impl Consensus {
         let opened = opened.ok_or_else(|| {
             StartError::Engine("the machine panicked while it was restored".to_owned())
         })??;
-        opened.join(&settings, world, on_fatal).await
+        opened.join(&settings, world, peers, on_fatal).await
     }
 }
 
@@ -183,6 +209,8 @@ fn open(
 ) -> Result<Opened, StartError> {
     let world = folder.world().clone();
     let snapshots = folder.snapshots();
+    snapshot::sweep(world.files(), &snapshots)
+        .map_err(|error| StartError::machine("remove what is unfinished in", &snapshots, error))?;
     let snapshot = snapshot::newest(world.files(), &snapshots)
         .map_err(|error| StartError::machine("read the newest snapshot in", &snapshots, error))?;
     let log = Log::open(world.clone(), &folder.log(), folder.node(), sizes, on_fatal)?;
@@ -203,6 +231,7 @@ impl Opened {
         self,
         settings: &Settings,
         world: Arc<dyn World>,
+        peers: Arc<dyn Peers>,
         on_fatal: OnFatal,
     ) -> Result<Consensus, StartError> {
         let node = self.folder.node();
@@ -212,24 +241,31 @@ impl Opened {
         let is_new = last.is_none() && self.log.vote().is_none() && self.snapshot.is_none();
         let store = SnapshotStore::new(world.clone(), self.folder.snapshots(), self.snapshot);
         let applier = Applier::new(self.machine, applied, progress.clone(), store);
-        let log_store = LogStore::new(self.log.clone(), world);
-        let engine = Engine::build(node, settings, log_store, applier).await?;
+        let log_store = LogStore::new(self.log.clone(), world.clone());
+        let network = Network::new(peers.clone(), world.clone());
+        let engine = Engine::build(node, settings, network, log_store, applier).await?;
         let keeper = tokio::spawn(self.log.clone().keep());
         let (leadership, watcher) = engine.watch(on_fatal);
         let consensus = Consensus {
             engine,
-            log: self.log,
+            peers,
             progress,
+            arrivals: Arrivals::new(world, self.folder.snapshots()),
+            rounds: Rounds::default(),
+            raft_multiplier: settings.raft_multiplier.max(1),
+            leadership,
+            changing: Mutex::default(),
+            log: self.log,
             folder: self.folder,
             reserve_bytes: settings.reserve_bytes,
-            leadership,
             n_waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
             tasks: vec![keeper, watcher],
         };
-        if is_new {
-            consensus.engine.found(&settings.address).await?;
+        if is_new && settings.founding == Founding::Alone {
+            let own = Voter { id: node, address: settings.address.clone() };
+            consensus.engine.found(&[own]).await.map_err(StartError::Engine)?;
         }
         let is_alone = consensus.engine.begin(last.map_or(0, |last| last.index)).await?;
         consensus.progress.set_alone(is_alone);
@@ -241,23 +277,10 @@ impl Opened {
 // ---------------------------------------------------------------- writing
 
 impl Consensus {
-    /// Offers a command to the log and waits until it is decided and applied here.
-    pub async fn propose(
-        &self,
-        command: Bytes,
-        deadline: Instant,
-    ) -> Result<Decided, ProposeError> {
-        let bytes = command.len();
-        if bytes > COMMAND_BYTES_MAX {
-            return Err(ProposeError::TooLarge { bytes, bytes_max: COMMAND_BYTES_MAX });
-        }
-        self.offer(Proposal::Command(command), bytes, deadline).await
-    }
-
-    async fn offer(
+    /// Proposes as the leader, and waits until it is decided and applied here.
+    pub(crate) async fn offer_here(
         &self,
         proposal: Proposal,
-        bytes: usize,
         deadline: Instant,
     ) -> Result<Decided, ProposeError> {
         self.log.admit().map_err(|free| ProposeError::DiskFull {
@@ -265,10 +288,10 @@ impl Consensus {
             free,
             reserve: self.reserve_bytes,
         })?;
-        if self.is_stopping.load(Ordering::Relaxed) {
+        if self.is_stopping() {
             return Err(ProposeError::Stopped);
         }
-        let _place = self.wait_in_line(bytes)?;
+        let _place = self.wait_in_line(proposal.len())?;
         let written = timeout_at(deadline, self.engine.write(proposal)).await;
         written.unwrap_or(Err(ProposeError::Unknown))
     }
@@ -307,9 +330,7 @@ impl Consensus {
         step: RestoreStep,
         deadline: Instant,
     ) -> Result<u64, RestoreError> {
-        let bytes = step.encode();
-        let length = bytes.len();
-        let decided = self.offer(Proposal::Restore(bytes), length, deadline).await?;
+        let decided = self.offer(Proposal::Restore(step.encode()), deadline).await?;
         if decided.outcome.is_empty() {
             return Ok(decided.index);
         }
@@ -355,19 +376,6 @@ impl Consensus {
     #[must_use]
     pub fn confirmed(&self) -> Option<u64> {
         self.progress.confirmed()
-    }
-
-    /// Confirms with a quorum that this server leads, and returns the index that a read must have
-    /// seen to be linearizable. Wait for it with [`Consensus::wait_applied`].
-    pub async fn confirm(&self, deadline: Instant) -> Result<u64, ProposeError> {
-        if let Some(index) = self.confirmed() {
-            return Ok(index);
-        }
-        match timeout_at(deadline, self.engine.confirm()).await {
-            Ok(Some(index)) => Ok(index),
-            Ok(None) => Err(ProposeError::NotLeader(self.leadership.borrow().leader.clone())),
-            Err(_late) => Err(ProposeError::Unknown),
-        }
     }
 
     /// The last index that the machine has published.
@@ -419,6 +427,10 @@ impl Consensus {
     pub async fn snapshot_now(&self, deadline: Instant) -> Result<u64, ProposeError> {
         let written = self.engine.snapshot(self.progress.index());
         timeout_at(deadline, written).await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
     }
 
     /// Stops in order: nothing is proposed any more, and the log is closed. The folder is free for

@@ -143,6 +143,9 @@ pub enum ProposeError {
     /// may not take effect.
     #[error("not known whether the write took effect")]
     Unknown,
+    /// Not proposed: the servers of the group cannot change so now.
+    #[error("the voters do not change: {0}")]
+    Voters(String),
     /// Not proposed: this agent is stopping.
     #[error("consensus has stopped")]
     Stopped,

@@ -26,14 +26,21 @@ const BLOCK: usize = 128 << 10;
 const BLOCK_BYTES_MAX: usize = 1 << 20;
 const BLOCK_HEADER: usize = 8;
 const TEMPORARY: &str = "snapshot.tmp";
+/// A snapshot of a peer while it is checked.
+const ADOPTED: &str = "adopted.tmp";
+/// How the files begin in which snapshots of peers arrive.
+pub(crate) const ARRIVING: &str = "arriving-";
 
 /// What a snapshot is of.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct Meta {
     /// The last entry that the state has taken in.
+    #[n(0)]
     pub(crate) last: Option<EntryId>,
     /// The entry that named these voters.
+    #[n(1)]
     pub(crate) roster_id: Option<EntryId>,
+    #[n(2)]
     pub(crate) roster: Roster,
 }
 
@@ -58,35 +65,36 @@ pub(crate) fn write(
     writer.flush()?;
     frozen.write(&mut writer)?;
     let bytes = writer.finish()?;
-    keep(files, folder, &*file, meta, bytes)
+    keep(files, folder, TEMPORARY, &*file, meta, bytes)
 }
 
 /// Takes a snapshot that came from elsewhere into the folder, checking it on the way. Blocks.
 pub(crate) fn adopt(files: &dyn Files, folder: &Path, from: &Path) -> io::Result<Snapshot> {
     let mut reader = SnapshotReader::open(files, from)?;
     let meta = reader.meta.clone();
-    let file = files.open(&folder.join(TEMPORARY), Open::Create)?;
+    let file = files.open(&folder.join(ADOPTED), Open::Create)?;
     let mut writer = BlockWriter::new(&*file)?;
     writer.write_all(&meta.encode())?;
     writer.flush()?;
     io::copy(&mut reader, &mut writer)?;
     let bytes = writer.finish()?;
-    keep(files, folder, &*file, meta, bytes)
+    keep(files, folder, ADOPTED, &*file, meta, bytes)
 }
 
-/// Makes what was written under the temporary name the newest snapshot.
+/// Makes what was written under a temporary name a snapshot.
 fn keep(
     files: &dyn Files,
     folder: &Path,
+    temporary: &str,
     file: &dyn File,
     meta: Meta,
     bytes: u64,
 ) -> io::Result<Snapshot> {
     file.sync()?;
     let path = folder.join(file_name(&meta));
-    files.rename(&folder.join(TEMPORARY), &path)?;
+    files.rename(&folder.join(temporary), &path)?;
     files.sync_folder(folder)?;
-    remove_others(files, folder, &path)?;
+    remove_older(files, folder, &path)?;
     Ok(Snapshot { meta, path, bytes })
 }
 
@@ -100,12 +108,22 @@ pub(crate) fn newest(files: &dyn Files, folder: &Path) -> io::Result<Option<Snap
     Ok(Some(Snapshot { meta: reader.meta, path, bytes }))
 }
 
-/// Removes every snapshot but one; they are older, or were never finished.
-fn remove_others(files: &dyn Files, folder: &Path, kept: &Path) -> io::Result<()> {
+/// Removes the snapshots before one. A newer one may have come from the leader meanwhile.
+fn remove_older(files: &dyn Files, folder: &Path, kept: &Path) -> io::Result<()> {
     for name in files.list(folder)? {
         let path = folder.join(&name);
-        if path != kept && (name.ends_with(".snap") || name == TEMPORARY) {
+        if name.ends_with(".snap") && *path < *kept {
             files.remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was never finished, before anything new is begun. Blocks.
+pub(crate) fn sweep(files: &dyn Files, folder: &Path) -> io::Result<()> {
+    for name in files.list(folder)? {
+        if name == TEMPORARY || name == ADOPTED || name.starts_with(ARRIVING) {
+            files.remove(&folder.join(name))?;
         }
     }
     Ok(())

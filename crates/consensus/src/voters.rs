@@ -1,12 +1,35 @@
 //! Who votes, and how that is written into the log and into snapshots.
 
+use std::time::Duration;
+
+use minicbor::{Decode, Encode};
+
 /// A server of the Raft group.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash, Encode, Decode)]
 pub struct Voter {
     /// Its number, unique and never used again.
+    #[n(0)]
     pub id: u64,
     /// Where its peers reach it.
+    #[n(1)]
     pub address: String,
+}
+
+/// A server of the group, with what its leader knows of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Server {
+    /// Who it is.
+    pub voter: Voter,
+    /// Whether its vote counts; else it follows only.
+    pub is_voter: bool,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// The last index it is known to have on disk.
+    pub last: Option<u64>,
+    /// The term of that entry.
+    pub last_term: Option<u64>,
+    /// How long ago it answered a heartbeat; zero for this server itself.
+    pub heard_ago: Option<Duration>,
 }
 
 /// Most sets of voters that can hold at once (two while the voters change).
@@ -17,13 +40,20 @@ const SERVERS_MAX: u32 = 1024;
 const ADDRESS_BYTES_MAX: u32 = 1024;
 
 /// The sets whose majorities decide, and the addresses of everybody in them and of learners.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub(crate) struct Roster {
+    #[n(0)]
     pub(crate) sets: Vec<Vec<u64>>,
+    #[n(1)]
     pub(crate) servers: Vec<Voter>,
 }
 
 impl Roster {
+    /// Whether a server is the only one that votes.
+    pub(crate) fn is_alone(&self, id: u64) -> bool {
+        !self.sets.is_empty() && self.sets.iter().all(|set| **set == [id])
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let count =

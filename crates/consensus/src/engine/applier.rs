@@ -115,8 +115,16 @@ impl SnapshotStore {
         .await?;
         let last = snapshot.meta.last.unwrap_or_default();
         tracing::info!(index = last.index, bytes = snapshot.bytes, "snapshot written");
-        *self.newest() = Some(snapshot.clone());
+        self.keep_if_newer(&snapshot);
         Ok(snapshot)
+    }
+
+    /// A snapshot that was built meanwhile may be older than one that came from the leader.
+    fn keep_if_newer(&self, snapshot: &Snapshot) {
+        let mut newest = self.newest();
+        if newest.as_ref().is_none_or(|known| known.meta.last <= snapshot.meta.last) {
+            *newest = Some(snapshot.clone());
+        }
     }
 }
 
@@ -290,7 +298,7 @@ impl RaftStateMachine<Types> for Applier {
         self.restore(None, reader).await??;
         self.incoming = None;
         self.applied = snapshot.meta.clone();
-        *self.store.newest() = Some(snapshot);
+        self.store.keep_if_newer(&snapshot);
         self.progress.applied(index);
         Ok(())
     }

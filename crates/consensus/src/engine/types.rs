@@ -10,6 +10,7 @@ use openraft::impls::leader_id_std::LeaderId;
 use openraft::vote::{RaftLeaderId, RaftVote};
 use openraft::{EntryPayload, Membership, RaftTypeConfig, StoredMembership, alias};
 
+use super::runtime::Runtime;
 use crate::snapshot::Meta;
 use crate::term_id::EntryId;
 use crate::voters::{Roster, Voter};
@@ -25,6 +26,7 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = Peer,
         LeaderId = LeaderId<u64, u64>,
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type RaftEntryOf = <Types as RaftTypeConfig>::Entry;
@@ -50,6 +52,15 @@ pub(crate) struct Reply(pub(crate) Bytes);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) address: String,
+}
+
+impl Proposal {
+    /// Bytes in it.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Proposal::Command(bytes) | Proposal::Restore(bytes) => bytes.len(),
+        }
+    }
 }
 
 impl fmt::Display for Proposal {

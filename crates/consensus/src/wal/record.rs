@@ -53,7 +53,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn parse(byte: u8) -> Option<Kind> {
+    pub(crate) fn parse(byte: u8) -> Option<Kind> {
         use Kind::{Blank, Close, Command, Purge, Restore, Seal, Truncate, Voters};
         [Blank, Command, Voters, Restore, Truncate, Purge, Seal, Close]
             .into_iter()

@@ -16,11 +16,14 @@ const SLOT_DISTANCE: u64 = 4096;
 const MAGIC: &[u8; 8] = b"mustervt";
 
 /// What this server promised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct Vote {
+    #[n(0)]
     pub(crate) term: u64,
+    #[n(1)]
     pub(crate) candidate: u64,
     /// Whether the candidate was elected.
+    #[n(2)]
     pub(crate) is_committed: bool,
 }
 

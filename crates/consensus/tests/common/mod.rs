@@ -2,6 +2,8 @@
 #![allow(unreachable_pub, dead_code, reason = "each test file uses its part of this")]
 #![allow(clippy::unwrap_used, reason = "this is test code")]
 
+pub mod site;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_consensus::{
-    Committed, Consensus, Folder, Frozen, Machine, OnFatal, Settings, StartError,
+    Committed, Consensus, Folder, Frozen, Machine, NoPeers, OnFatal, Peers, Settings, StartError,
 };
 use muster_world::World;
 use tokio::time::Instant;
@@ -91,10 +93,22 @@ pub async fn start_mortal(
     settings: Settings,
     on_fatal: OnFatal,
 ) -> Result<(Consensus, Applied), StartError> {
+    start_among(world, path, 7, settings, Arc::new(NoPeers), on_fatal).await
+}
+
+/// Like [`start`], for a server with an id of its own and a way to others.
+pub async fn start_among(
+    world: &Arc<dyn World>,
+    path: &Path,
+    id: u64,
+    settings: Settings,
+    peers: Arc<dyn Peers>,
+    on_fatal: OnFatal,
+) -> Result<(Consensus, Applied), StartError> {
     let (opening, at) = (world.clone(), path.to_owned());
-    let opened = tokio::task::spawn_blocking(move || Folder::open(opening, &at, Some(7))).await;
+    let opened = tokio::task::spawn_blocking(move || Folder::open(opening, &at, Some(id))).await;
     let applied = Applied::default();
     let machine = Box::new(applied.clone());
-    let consensus = Consensus::start(settings, opened.unwrap()?, machine, on_fatal).await?;
+    let consensus = Consensus::start(settings, opened.unwrap()?, machine, peers, on_fatal).await?;
     Ok((consensus, applied))
 }
