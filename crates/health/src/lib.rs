@@ -9,12 +9,13 @@
 //! - [`check`]: from results in a row to a status; [`schedule`]: which check runs when;
 //! - [`local`]: what an agent vouches for; [`ledger`]: what of it the catalog has yet to be told;
 //!   [`sync`]: finding out what the catalog has wrong;
-//! - [`lease`]: promises to renew.
+//! - [`lease`]: promises to renew; [`guard`]: doubt before mass expiry.
 //!
 //! Left out: how a check is run and how a command reaches the log, which is the agent's.
 
 pub mod capture;
 pub mod check;
+pub mod guard;
 pub mod lease;
 pub mod ledger;
 pub mod local;
