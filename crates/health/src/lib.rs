@@ -9,7 +9,8 @@
 //! - [`check`]: from results in a row to a status; [`schedule`]: which check runs when;
 //! - [`local`]: what an agent vouches for; [`ledger`]: what of it the catalog has yet to be told;
 //!   [`sync`]: finding out what the catalog has wrong;
-//! - [`lease`]: promises to renew; [`guard`]: doubt before mass expiry.
+//! - [`lease`]: promises to renew; [`guard`]: doubt before mass expiry; [`reconcile`]: gossip
+//!   members against catalog.
 //!
 //! Left out: how a check is run and how a command reaches the log, which is the agent's.
 
@@ -20,6 +21,7 @@ pub mod lease;
 pub mod ledger;
 pub mod local;
 pub mod moment;
+pub mod reconcile;
 pub mod schedule;
 pub mod sync;
 

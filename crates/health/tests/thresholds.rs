@@ -1,7 +1,7 @@
 //! From results in a row to a status: scripts a stranger can read, and a naive second opinion.
 //!
-//! A script is a text file in `tests/scripts/`. `check` begins one, with its thresholds; each other
-//! line is a result and, after the arrow, the status that is then told.
+//! A script is a text file in `tests/scripts/thresholds/`. `check` begins one, with its thresholds;
+//! each other line is a result and, after the arrow, the status that is then told.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use rand::rngs::SmallRng;
 
 #[test]
 fn results_come_to_the_status_that_the_scripts_say() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/thresholds");
     let mut n_scripts = 0;
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
