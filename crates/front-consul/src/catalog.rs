@@ -8,12 +8,13 @@ use muster_model::answer::{self, NodeDetail};
 use muster_model::outcome::Denial;
 use muster_model::query::{InstanceFilter, NodeFilter};
 use muster_model::{Command, Outcome, Query, Text};
+use muster_registry::Call;
 use serde::Serialize;
 
 use crate::bodies::registration::{self, Wish};
 use crate::failure::Failure;
 use crate::front::Front;
-use crate::reading::{Form, Reading, Shaping, mismatch};
+use crate::reading::{Form, Reading, Shaping, Terms, mismatch};
 use crate::reply::{Encoded, Reply, json_reply};
 use crate::request::Request;
 use crate::routes::{Later, Route};
@@ -34,7 +35,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Deregisters a node, one of its instances or one of its checks.",
         deregister,
     ),
-    Route::now(
+    Route::later(
         Method::GET,
         "/v1/catalog/datacenters",
         "The datacenters, the nearest first.",
@@ -96,8 +97,15 @@ async fn submit(front: &Front, request: &Request, wish: Wish) -> Result<Reply, F
     }
 }
 
-fn datacenters(front: &Front, request: &Request) -> Result<Reply, Failure> {
-    Ok(json_reply(&[front.datacenter().as_str()], request.style))
+/// Whichever agent is asked: `dc` means nothing here.
+fn datacenters(front: Arc<Front>, request: Request) -> Later {
+    Box::pin(async move {
+        Terms::parse(&front, &request)?;
+        let call = Call { datacenter: None, ..request.call(&front) };
+        let known = front.door().operator.datacenters(&call).await?;
+        let names: Vec<&str> = known.iter().map(|datacenter| datacenter.name.as_str()).collect();
+        Ok(json_reply(&names, request.style))
+    })
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::Method;
 use muster_model::answer;
 use muster_model::coordinate::{Coordinate, DIMENSIONS, NodeCoordinate};
-use muster_model::{Command, Query};
+use muster_model::{Command, Query, Text};
+use muster_registry::Call;
+use muster_registry::cluster::Datacenter;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -77,71 +79,90 @@ struct DatacenterShape<'a> {
     coordinates: Vec<NodeCoordinateShape<'a>>,
 }
 
-/// The map between datacenters has the servers of this one only: there is no other yet.
+impl<'a> From<&'a Datacenter> for DatacenterShape<'a> {
+    /// The names of servers without their datacenter's at the end.
+    fn from(datacenter: &'a Datacenter) -> DatacenterShape<'a> {
+        let short = |place: &'a NodeCoordinate| {
+            let node = place.node.strip_suffix(datacenter.name.as_str());
+            NodeCoordinateShape {
+                node: node.and_then(|node| node.strip_suffix('.')).unwrap_or(&place.node),
+                ..place.into()
+            }
+        };
+        DatacenterShape {
+            datacenter: &datacenter.name,
+            area_id: "wan",
+            coordinates: datacenter.servers.iter().map(short).collect(),
+        }
+    }
+}
+
 fn datacenters(front: Arc<Front>, request: Request) -> Later {
     Box::pin(async move {
-        let node = front.door().local.identity().node.clone();
-        let query = Query::Coordinates { node: Some(node.clone()) };
-        let call = request.call(&front);
-        let terms = crate::reading::Terms::default();
-        let answered = front.read(&call, &query, &terms).await?;
-        let answer::Body::Coordinates(places) = &answered.answer.body else {
-            return Err(mismatch());
-        };
-        let unknown = NodeCoordinate { node, ..NodeCoordinate::default() };
-        let own = places.first().unwrap_or(&unknown);
-        let shape = DatacenterShape {
-            datacenter: front.datacenter(),
-            area_id: "wan",
-            coordinates: vec![own.into()],
-        };
-        Ok(json_reply(&[shape], request.style))
+        let call = Call { datacenter: None, ..request.call(&front) };
+        let mut known = front.door().operator.datacenters(&call).await?;
+        known.sort_by(|a, b| a.name.cmp(&b.name));
+        let shapes: Vec<DatacenterShape<'_>> = known.iter().map(DatacenterShape::from).collect();
+        Ok(json_reply(&shapes, request.style))
     })
 }
 
 fn nodes(front: &Front, request: &Request) -> Result<Reading, Failure> {
     const FORM: Form = Form { name: "coordinate/nodes", make: shape_nodes };
     let query = Query::Coordinates { node: None };
-    let segment = request.parameters.text("segment").unwrap_or("");
-    Ok(Reading::new(front, request, query, &FORM)?.about(segment).uncached())
+    Ok(Reading::new(front, request, query, &FORM)?.about(&segment(request)).uncached())
 }
 
 fn shape_nodes(shaping: &Shaping<'_>, body: &answer::Body) -> Result<Encoded, Failure> {
-    let answer::Body::Coordinates(places) = body else { return Err(mismatch()) };
-    let of_segment = places.iter().filter(|place| place.segment == *shaping.subject);
-    shaping.json(&of_segment.map(NodeCoordinateShape::from).collect::<Vec<_>>())
+    shaping.json(&of_segment(shaping, body)?)
 }
 
 fn node(front: &Front, request: &Request) -> Result<Reading, Failure> {
     const FORM: Form = Form { name: "coordinate/node", make: shape_node };
     let query = Query::Coordinates { node: Some(request.name().into()) };
-    Ok(Reading::new(front, request, query, &FORM)?.uncached())
+    Ok(Reading::new(front, request, query, &FORM)?.about(&segment(request)).uncached())
 }
 
 fn shape_node(shaping: &Shaping<'_>, body: &answer::Body) -> Result<Encoded, Failure> {
-    let answer::Body::Coordinates(places) = body else { return Err(mismatch()) };
-    if places.is_empty() {
-        return shaping.missing();
-    }
-    shaping.json(&places.iter().map(NodeCoordinateShape::from).collect::<Vec<_>>())
+    let places = of_segment(shaping, body)?;
+    if places.is_empty() { shaping.missing() } else { shaping.json(&places) }
 }
 
+/// The segment that is asked for: `=` and its name, or nothing where all are.
+fn segment(request: &Request) -> String {
+    request.parameters.find("segment").map_or(String::new(), |name| format!("={name}"))
+}
+
+fn of_segment<'a>(
+    shaping: &Shaping<'_>,
+    body: &'a answer::Body,
+) -> Result<Vec<NodeCoordinateShape<'a>>, Failure> {
+    let answer::Body::Coordinates(places) = body else { return Err(mismatch()) };
+    let wanted = shaping.subject.strip_prefix('=');
+    let is_wanted = |place: &&NodeCoordinate| wanted.is_none_or(|name| place.segment == *name);
+    Ok(places.iter().filter(is_wanted).map(NodeCoordinateShape::from).collect())
+}
+
+/// A datacenter in the query string rules over one in the body.
 fn update(front: Arc<Front>, mut request: Request) -> Later {
     Box::pin(async move {
-        let body = request.body().await?;
-        let place = place(&body)?;
+        let (place, datacenter) = place(&request.body().await?)?;
+        let mut call = request.call(&front);
+        let is_named = !datacenter.is_empty() && datacenter != *front.datacenter();
+        call.datacenter = call.datacenter.or(is_named.then_some(datacenter));
         let command = Command::PutCoordinates { coordinates: vec![place] };
-        front.door().registry.submit(&request.call(&front), command).await?;
+        front.door().registry.submit(&call, command).await?;
         Ok(done())
     })
 }
 
-fn place(body: &[u8]) -> Result<NodeCoordinate, Failure> {
+/// The place that a body tells, and the datacenter it names.
+fn place(body: &[u8]) -> Result<(NodeCoordinate, Text), Failure> {
     let incompatible = || Failure::internal("incompatible coordinate");
     let mut object = Object::parse(body, "structs.CoordinateUpdateRequest")?;
     let (node, segment) = (object.text("Node")?, object.text("Segment")?);
     let coordinate = object.object("Coord", "coordinate.Coordinate")?;
-    object.take("Datacenter");
+    let datacenter = object.text("Datacenter")?;
     object.finish()?;
     let mut coordinate = coordinate.ok_or_else(incompatible)?;
     let numbers: Vec<f64> = match coordinate.take("Vec") {
@@ -157,5 +178,5 @@ fn place(body: &[u8]) -> Result<NodeCoordinate, Failure> {
     if !coordinate.is_finite() {
         return Err(Failure::internal("invalid coordinate"));
     }
-    Ok(NodeCoordinate { node, segment, coordinate })
+    Ok((NodeCoordinate { node, segment, coordinate }, datacenter))
 }

@@ -100,6 +100,7 @@ pub(crate) const AREAS: &[&[Route]] = &[
     crate::agent::checks::ROUTES,
     crate::agent::health::ROUTES,
     crate::agent::identity::ROUTES,
+    crate::agent::members::ROUTES,
     crate::agent::metrics::ROUTES,
     crate::agent::monitor::ROUTES,
     crate::agent::operations::ROUTES,

@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Response};
 use http_body_util::BodyExt;
 use muster_listen::Body;
-use muster_registry::Freshness;
+use muster_registry::{Freshness, Refusal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -22,7 +22,6 @@ use crate::reading::add_freshness;
 use crate::reply::done;
 use crate::request::{Request, Unread};
 use crate::routes::{Later, Route};
-use crate::status::refuse_other_datacenter;
 
 pub(crate) const ROUTES: &[Route] = &[
     Route::later(Method::GET, "/v1/snapshot", "The whole state as a file.", save),
@@ -70,6 +69,14 @@ fn restore(front: Arc<Front>, mut request: Request) -> Later {
         restored.map_err(Failure::from)?;
         Ok(done())
     })
+}
+
+/// A file of another datacenter's state is fetched from its own servers.
+fn refuse_other_datacenter(front: &Front, request: &Request) -> Result<(), Failure> {
+    match request.call(front).datacenter {
+        None => Ok(()),
+        Some(other) => Err(Refusal::NoDatacenter(other).into()),
+    }
 }
 
 /// Hands the body on, piece by piece. What goes wrong is handed on too: whoever restores refuses

@@ -1,7 +1,9 @@
 //! Conversations with the front-end, as text: `tests/scripts/*.txt`.
 //!
 //! A script is what a client sends and what it gets, over a registry that begins with node `n1`
-//! alone. Lines that begin with
+//! alone. Who answers is a server that is alone; where the script's name begins with `cluster`, a
+//! follower among three servers; where it begins with `client`, an agent that is no server, beside
+//! them. Lines that begin with
 //! - `#` are for the reader;
 //! - `>` are a request: the first has method and target; header lines follow as `> name: value`;
 //!   what comes after them is the body;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use muster_front_consul::{Front, Settings};
+use muster_registry::Standing;
 use muster_testkit::{Agent, Bench};
 use tokio::task::JoinHandle;
 
@@ -34,7 +37,8 @@ async fn every_script_is_answered_as_written() {
     assert!(!paths.is_empty());
     for path in paths {
         let script = std::fs::read_to_string(&path).unwrap();
-        let answered = Conversation::new().run(&script).await;
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let answered = Conversation::new(name).run(&script).await;
         if std::env::var_os("UPDATE_SCRIPTS").is_some() {
             std::fs::write(&path, answered).unwrap();
         } else {
@@ -50,10 +54,19 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn new() -> Conversation {
+    fn new(script: &str) -> Conversation {
         let bench = Bench::new();
         let settings = Settings { allows_remote_scripts: true, ..Settings::default() };
-        Conversation { front: Front::new(Agent::door(&bench), settings, 1), parked: None }
+        let agent = match script {
+            name if name.starts_with("cluster") => Agent::follower(&bench),
+            name if name.starts_with("client") => Agent::client(&bench),
+            _ => Agent::new(&bench),
+        };
+        if script.starts_with("cluster") || script.starts_with("client") {
+            let last_contact = Duration::from_millis(25);
+            bench.stand(Standing { knows_leader: true, last_contact, ..Standing::default() });
+        }
+        Conversation { front: Front::new(agent.into_door(), settings, 1), parked: None }
     }
 
     /// The script with the replies that its requests get.

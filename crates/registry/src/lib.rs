@@ -7,10 +7,12 @@
 //! In reading order:
 //! - [`call`]: who asks, which datacenter, until when; [`refusal`]: errors by who must act;
 //! - [`registry`]: the replicated catalog and everything beside it; [`watch()`] built on it;
-//! - [`local`]: what this agent vouches for; [`operator`]: what the people who run it need;
+//! - [`local`]: what this agent vouches for; [`operator`]: what the people who run it need, with
+//!   the facts about its [`cluster`];
 //! - [`hub`]: how a change finds those who wait for it, shared by every body of these traits.
 
 pub mod call;
+pub mod cluster;
 pub mod hub;
 pub mod local;
 pub mod operator;

@@ -1,4 +1,5 @@
-//! What the people who run an agent need: who is there, who leads, backup, logs, numbers, reload.
+//! What the people who run an agent need: who is there, who leads, keys, backup, logs, numbers,
+//! reload. The facts about the cluster that it speaks of are in [`crate::cluster`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,37 +8,89 @@ use bytes::Bytes;
 use muster_model::{Index, Text};
 use tokio::sync::{broadcast, mpsc};
 
+use crate::cluster::{
+    AutopilotView, Datacenter, KeyringReach, KeyringReport, KeyringWish, Member, Pool, RaftView,
+    ServerKey,
+};
 use crate::{Call, Freshness, Pending, Refusal, Standing};
 
 /// What the people who run an agent need.
 pub trait Operator: Send + Sync + 'static {
-    /// The members this agent knows, itself among them.
-    fn members(&self) -> Vec<Member>;
+    /// The members of a pool that this agent knows, itself among them, in the order of their names.
+    /// Empty for the WAN pool of an agent that is no server.
+    fn members(&self, pool: Pool) -> Vec<Member>;
 
-    /// Joins the pool of the agent at an address (`host` or `host:port`).
+    /// Joins a pool by the agent at an address (`host` or `host:port`).
+    ///
+    /// The refusal says why that agent could not be reached or would not have this one.
     fn join<'a>(
         &'a self,
         call: &'a Call,
         address: &'a str,
-        is_wan: bool,
+        pool: Pool,
     ) -> Pending<'a, Result<(), Refusal>>;
 
     /// Has a failed member count as left; with `prune` forgets it.
+    ///
+    /// [`Refusal::Unknown`] where no member of the pool has that name. One that is alive stays.
     fn force_leave<'a>(
         &'a self,
         call: &'a Call,
         node: &'a str,
         prune: bool,
+        pool: Pool,
     ) -> Pending<'a, Result<(), Refusal>>;
 
-    /// Leaves gracefully and stops the process.
+    /// Leaves gracefully and stops the process: a leader hands leadership over first, and a server
+    /// is no longer a voter when this is ready.
     fn leave<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<(), Refusal>>;
 
     /// Reads the configuration again; ready once it is in effect.
     fn reload<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<(), Refusal>>;
 
-    /// Who leads, and who votes.
-    fn raft(&self) -> RaftView;
+    /// Who leads, and who votes: as the leader has it, or (`Freshness::Stale`) as any server has it,
+    /// this one if it is one.
+    fn raft<'a>(
+        &'a self,
+        call: &'a Call,
+        freshness: Freshness,
+    ) -> Pending<'a, Result<RaftView, Refusal>>;
+
+    /// Takes a server out of the Raft group.
+    ///
+    /// [`Refusal::Unknown`] where none is named so, [`Refusal::Invalid`] where the group cannot do
+    /// without it.
+    fn remove_server<'a>(
+        &'a self,
+        call: &'a Call,
+        server: ServerKey,
+    ) -> Pending<'a, Result<(), Refusal>>;
+
+    /// Has another server lead: the one with this id, or the one that is closest. Ready once it
+    /// does.
+    ///
+    /// [`Refusal::Unknown`] where no server has that id, [`Refusal::Invalid`] where it cannot lead.
+    fn transfer_leadership<'a>(
+        &'a self,
+        call: &'a Call,
+        to: Option<Text>,
+    ) -> Pending<'a, Result<(), Refusal>>;
+
+    /// How the servers are, as the leader judges them.
+    fn autopilot<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<AutopilotView, Refusal>>;
+
+    /// Asks the members of both pools for, or about, the keys of gossip; the WAN pool's report
+    /// comes first. Refused where this agent is no server.
+    fn keyring<'a>(
+        &'a self,
+        call: &'a Call,
+        wish: KeyringWish,
+        reach: KeyringReach,
+    ) -> Pending<'a, Result<Vec<KeyringReport>, Refusal>>;
+
+    /// The datacenters that have servers, the nearest first: this agent's own, then by the median
+    /// of the round-trip times to their servers.
+    fn datacenters<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<Vec<Datacenter>, Refusal>>;
 
     /// The whole state as the blocks of a snapshot, at one index.
     fn save<'a>(
@@ -67,73 +120,6 @@ pub trait Operator: Send + Sync + 'static {
 
     /// How long this process has been running.
     fn uptime(&self) -> Duration;
-}
-
-/// An agent as gossip sees it.
-#[derive(Clone, Debug, Default)]
-pub struct Member {
-    /// Its node's name.
-    pub name: Text,
-    /// Its IP address.
-    pub address: Text,
-    /// Its gossip port.
-    pub port: u16,
-    /// What it says of itself.
-    pub tags: Vec<(Text, Text)>,
-    /// How it is.
-    pub status: MemberStatus,
-}
-
-/// How a member is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MemberStatus {
-    /// It answers.
-    #[default]
-    Alive,
-    /// It says that it is about to go.
-    Leaving,
-    /// It went in good order.
-    Left,
-    /// It no longer answers.
-    Failed,
-}
-
-/// Who leads, and who votes.
-#[derive(Clone, Debug, Default)]
-pub struct RaftView {
-    /// Servers, in the order of their ids.
-    pub servers: Vec<RaftServer>,
-    /// The leader's address, if there is one.
-    pub leader_address: Option<Text>,
-    /// The present term.
-    pub term: u64,
-    /// The last index in the log.
-    pub last_index: Index,
-    /// The last index that is decided.
-    pub commit_index: Index,
-    /// The last index that is in the state.
-    pub applied_index: Index,
-    /// The index of the last snapshot.
-    pub snapshot_index: Index,
-    /// The index at which the set of voters last changed.
-    pub voters_index: Index,
-}
-
-/// A server of the Raft group.
-#[derive(Clone, Debug, Default)]
-pub struct RaftServer {
-    /// Its node's id.
-    pub id: Text,
-    /// Its node's name.
-    pub node: Text,
-    /// Its address.
-    pub address: Text,
-    /// Whether it leads.
-    pub is_leader: bool,
-    /// Whether it votes.
-    pub is_voter: bool,
-    /// The last index that it has.
-    pub last_index: Index,
 }
 
 /// A saved state.

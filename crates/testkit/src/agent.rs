@@ -1,12 +1,10 @@
-//! An agent that runs nothing: the other two traits of the door over a [`Bench`].
+//! An agent that runs nothing: what it vouches for, over a [`Bench`].
 //!
 //! What is declared to it goes into its list and into the catalog in the same moment. Checks keep
-//! the word they were given; the machine, the members and the log are the same every time.
+//! the word they were given. What it has for those who run it is in [`crate::operator`].
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use muster_model::check::{CheckExtras, INSTANCE_MAINTENANCE_PREFIX, NODE_MAINTENANCE_ID};
 use muster_model::command::{Registration, Target};
 use muster_model::node::Origin;
@@ -15,47 +13,54 @@ use muster_registry::local::{
     EVENTS_KEPT, Event, Identity, LocalCheck, LocalCheckRegistration, LocalInstance,
     LocalRegistration, NewEvent, Vouched,
 };
-use muster_registry::operator::{
-    HostFacts, LogLine, Member, MemberStatus, Metric, MetricValue, RaftServer, RaftView, Saved,
-    SettingValue,
-};
-use muster_registry::{Call, Door, Freshness, LocalAgent, Operator, Pending, Refusal, Standing};
-use tokio::sync::{broadcast, mpsc, watch};
+use muster_registry::operator::LogLine;
+use muster_registry::{Call, Door, LocalAgent, Pending, Refusal};
+use tokio::sync::{broadcast, watch};
 
-use crate::Bench;
+use crate::{Bench, Cluster};
 
 /// An agent that runs nothing.
 pub struct Agent {
-    bench: Arc<Bench>,
+    pub(crate) bench: Arc<Bench>,
     identity: Identity,
     vouched: watch::Sender<Arc<Vouched>>,
     events: watch::Sender<Arc<[Arc<Event>]>>,
-    log: broadcast::Sender<Arc<LogLine>>,
+    pub(crate) log: broadcast::Sender<Arc<LogLine>>,
+    cluster: Mutex<Cluster>,
     /// What the operator asked for, in order.
     asked: Mutex<Vec<String>>,
 }
 
 impl Agent {
-    /// The agent of node `n1` in datacenter `dc1`, which is in the catalog already.
+    /// The server of node `n1` in datacenter `dc1`, which is in the catalog already. It is alone.
     pub fn new(bench: &Arc<Bench>) -> Arc<Agent> {
-        let identity = Identity {
-            node: "n1".into(),
-            node_id: "11111111-2222-3333-4444-555555555555".into(),
-            datacenter: "dc1".into(),
-            primary_datacenter: "dc1".into(),
-            is_server: true,
-            address: "127.0.0.1".into(),
-            tagged_addresses: [("lan", "127.0.0.1"), ("wan", "127.0.0.1")].into_iter().collect(),
-            node_meta: [("consul-network-segment", "")].into_iter().collect(),
-            version: "0.0.0-test",
-            ..Identity::default()
-        };
+        let identity = identity();
+        let cluster = Cluster::alone(&identity);
+        Agent::start(bench, identity, cluster)
+    }
+
+    /// The same as a follower among three servers: [`Cluster::of_three`].
+    pub fn follower(bench: &Arc<Bench>) -> Arc<Agent> {
+        let identity = identity();
+        let cluster = Cluster::of_three(&identity);
+        Agent::start(bench, identity, cluster)
+    }
+
+    /// The same as an agent that is no server, beside the same three. It knows no WAN pool.
+    pub fn client(bench: &Arc<Bench>) -> Arc<Agent> {
+        let identity = Identity { is_server: false, ..identity() };
+        let cluster = Cluster { wan: Vec::new(), ..Cluster::of_three(&identity) };
+        Agent::start(bench, identity, cluster)
+    }
+
+    fn start(bench: &Arc<Bench>, identity: Identity, cluster: Cluster) -> Arc<Agent> {
         let agent = Agent {
             bench: bench.clone(),
             identity,
             vouched: watch::Sender::new(Arc::default()),
             events: watch::Sender::new(Vec::new().into()),
             log: broadcast::Sender::new(64),
+            cluster: Mutex::new(cluster),
             asked: Mutex::default(),
         };
         let node = agent.node();
@@ -65,8 +70,17 @@ impl Agent {
 
     /// A whole door over a bench.
     pub fn door(bench: &Arc<Bench>) -> Door {
-        let agent = Agent::new(bench);
-        Door { registry: bench.clone(), local: agent.clone(), operator: agent }
+        Agent::new(bench).into_door()
+    }
+
+    /// A whole door with this agent in it.
+    pub fn into_door(self: Arc<Agent>) -> Door {
+        Door { registry: self.bench.clone(), local: self.clone(), operator: self }
+    }
+
+    /// The cluster that it belongs to; a test may change it.
+    pub fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a line of the log.
@@ -125,9 +139,25 @@ impl Agent {
         self.bench.apply(Command::Deregister { node, target });
     }
 
-    fn note(&self, what: String) -> Pending<'static, Result<(), Refusal>> {
+    /// Notes what the operator asked for, and grants it.
+    pub(crate) fn note(&self, what: String) -> Pending<'static, Result<(), Refusal>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(what);
         granted()
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        node: "n1".into(),
+        node_id: "11111111-2222-3333-4444-555555555555".into(),
+        datacenter: "dc1".into(),
+        primary_datacenter: "dc1".into(),
+        is_server: true,
+        address: "127.0.0.1".into(),
+        tagged_addresses: [("lan", "127.0.0.1"), ("wan", "127.0.0.1")].into_iter().collect(),
+        node_meta: [("consul-network-segment", "")].into_iter().collect(),
+        version: "0.0.0-test",
+        ..Identity::default()
     }
 }
 
@@ -269,133 +299,5 @@ impl LocalAgent for Agent {
 
     fn events(&self) -> watch::Receiver<Arc<[Arc<Event>]>> {
         self.events.subscribe()
-    }
-}
-
-impl Operator for Agent {
-    fn members(&self) -> Vec<Member> {
-        let tag = |key: &str, value: &str| (Text::from(key), Text::from(value));
-        vec![Member {
-            name: self.identity.node.clone(),
-            address: self.identity.address.clone(),
-            port: 8301,
-            tags: vec![tag("role", "consul"), tag("dc", "dc1"), tag("id", &self.identity.node_id)],
-            status: MemberStatus::Alive,
-        }]
-    }
-
-    fn join<'a>(
-        &'a self,
-        _: &'a Call,
-        address: &'a str,
-        is_wan: bool,
-    ) -> Pending<'a, Result<(), Refusal>> {
-        self.note(format!("join {address} wan={is_wan}"))
-    }
-
-    fn force_leave<'a>(
-        &'a self,
-        _: &'a Call,
-        node: &'a str,
-        prune: bool,
-    ) -> Pending<'a, Result<(), Refusal>> {
-        if *node != *self.identity.node {
-            let refusal = Refusal::Unknown(format!("no member is called {node:?}"));
-            return Box::pin(std::future::ready(Err(refusal)));
-        }
-        self.note(format!("force-leave {node} prune={prune}"))
-    }
-
-    fn leave<'a>(&'a self, _: &'a Call) -> Pending<'a, Result<(), Refusal>> {
-        self.note("leave".to_owned())
-    }
-
-    fn reload<'a>(&'a self, _: &'a Call) -> Pending<'a, Result<(), Refusal>> {
-        self.note("reload".to_owned())
-    }
-
-    fn raft(&self) -> RaftView {
-        let index = self.bench.state().index();
-        RaftView {
-            servers: vec![RaftServer {
-                id: self.identity.node_id.clone(),
-                node: self.identity.node.clone(),
-                address: "127.0.0.1:8300".into(),
-                is_leader: true,
-                is_voter: true,
-                last_index: index,
-            }],
-            leader_address: Some("127.0.0.1:8300".into()),
-            term: 1,
-            last_index: index,
-            commit_index: index,
-            applied_index: index,
-            ..RaftView::default()
-        }
-    }
-
-    fn save<'a>(
-        &'a self,
-        _: &'a Call,
-        freshness: Freshness,
-    ) -> Pending<'a, Result<Saved, Refusal>> {
-        let state = self.bench.state();
-        let saved: Vec<Bytes> = state.save().collect();
-        let (sender, blocks) = mpsc::channel(saved.len().max(1));
-        for block in saved {
-            sender.try_send(Ok(block)).expect("the channel has room for every block");
-        }
-        let standing = Standing { knows_leader: true, last_contact: Duration::ZERO, freshness };
-        let saved = Saved { index: state.index(), standing, blocks };
-        Box::pin(std::future::ready(Ok(saved)))
-    }
-
-    fn restore<'a>(
-        &'a self,
-        _: &'a Call,
-        mut blocks: mpsc::Receiver<Result<Bytes, std::io::Error>>,
-    ) -> Pending<'a, Result<(), Refusal>> {
-        Box::pin(async move {
-            let mut n_bytes = 0;
-            while let Some(block) = blocks.recv().await {
-                let block = block.map_err(|error| Refusal::Invalid(error.to_string()))?;
-                n_bytes += block.len();
-            }
-            self.note(format!("restore {n_bytes} bytes")).await
-        })
-    }
-
-    fn log_lines(&self) -> broadcast::Receiver<Arc<LogLine>> {
-        self.log.subscribe()
-    }
-
-    fn metrics(&self) -> Vec<Metric> {
-        let metric = |name: &str, value| Metric { name: name.into(), labels: vec![], value };
-        vec![
-            metric("runtime.alloc_bytes", MetricValue::Gauge(1024.0)),
-            metric("rpc.request", MetricValue::Counter(3)),
-            metric(
-                "raft.commitTime",
-                MetricValue::Sample { count: 2, sum: 3.0, min: 1.0, max: 2.0 },
-            ),
-        ]
-    }
-
-    fn host(&self) -> HostFacts {
-        HostFacts {
-            collected_at: 1_795_461_360_000_000_000,
-            hostname: "host".into(),
-            os: "linux".into(),
-            n_processors: 1,
-            ..HostFacts::default()
-        }
-    }
-
-    fn settings(&self) -> SettingValue {
-        SettingValue::Map(vec![("log_level".into(), SettingValue::Text("info".into()))])
-    }
-
-    fn uptime(&self) -> Duration {
-        Duration::from_secs(1)
     }
 }

@@ -33,6 +33,8 @@ struct Inner {
     delayed_since: BTreeMap<(Text, Index), Duration>,
     /// Why nothing is granted now.
     refusal: Option<Refusal>,
+    /// How the server stands, but for the freshness; nothing: it leads.
+    standing: Option<Standing>,
     n_asked: usize,
 }
 
@@ -67,8 +69,8 @@ impl Bench {
         let mut inner = self.lock();
         inner.n_asked += 1;
         let answer = Arc::new(inner.state.answer(query));
-        let standing =
-            Standing { knows_leader: true, last_contact: Duration::ZERO, ..Standing::default() };
+        let leads = Standing { knows_leader: true, ..Standing::default() };
+        let standing = inner.standing.unwrap_or(leads);
         Answered { answer, as_of: inner.state.index(), standing }
     }
 
@@ -85,6 +87,11 @@ impl Bench {
     /// From now on every call gets this refusal; nothing ends it.
     pub fn refuse(&self, refusal: Option<Refusal>) {
         self.lock().refusal = refusal;
+    }
+
+    /// From now on answers tell that the server stood so. The freshness stays the one asked for.
+    pub fn stand(&self, standing: Standing) {
+        self.lock().standing = Some(standing);
     }
 
     /// Moves the clock, ends the leases that were not renewed in time, and opens the locks whose

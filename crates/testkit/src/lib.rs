@@ -6,11 +6,15 @@
 //!
 //! - [mod@bench]: the registry itself, with its clock;
 //! - [`catalog`]: what most tests register, in one line each;
-//! - [`agent`]: the rest of the door, as an agent that runs nothing.
+//! - [`agent`] and [`operator`]: the rest of the door, as an agent that runs nothing;
+//! - [`cluster`]: what that agent knows of its cluster.
 
 pub mod agent;
 pub mod bench;
 pub mod catalog;
+pub mod cluster;
+pub mod operator;
 
 pub use agent::Agent;
 pub use bench::Bench;
+pub use cluster::Cluster;

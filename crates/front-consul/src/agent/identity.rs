@@ -1,27 +1,28 @@
-//! `/v1/agent`: who this agent is, whom it knows, and on what machine it runs.
+//! `/v1/agent`: who this agent is, and on what machine it runs.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::Method;
 use muster_model::Query;
 use muster_model::answer::Body;
-use muster_registry::operator::{HostFacts, RaftView, SettingValue};
+use muster_registry::cluster::{Member, Pool};
+use muster_registry::operator::SettingValue;
+use muster_registry::{Call, Freshness};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::agent::{kept, vouched};
+use crate::agent::stats::{Stats, stats};
 use crate::coordinate::CoordinateShape;
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::reply::{Reply, json_reply};
 use crate::request::Request;
-use crate::routes::Route;
+use crate::routes::{Later, Route};
 use crate::shapes::Facts;
 use crate::shapes::member::MemberShape;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::now(Method::GET, "/v1/agent/self", "Who this agent is and how it is set up.", whole),
-    Route::now(Method::GET, "/v1/agent/members", "The members it knows.", members),
+    Route::later(Method::GET, "/v1/agent/self", "Who this agent is and how it is set up.", whole),
     Route::now(Method::GET, "/v1/agent/host", "Facts about its machine.", host),
     Route::now(Method::GET, "/v1/agent/version", "Which version of the API is served.", version),
 ];
@@ -36,7 +37,7 @@ struct WholeShape<'a> {
     debug_config: Value,
     coord: Option<CoordinateShape>,
     member: Option<MemberShape<'a>>,
-    stats: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
+    stats: Stats,
     meta: Facts<'a>,
     #[serde(rename = "xDS")]
     xds: Option<()>,
@@ -59,21 +60,30 @@ struct ConfigShape<'a> {
     muster_version: &'a str,
 }
 
-fn whole(front: &Front, request: &Request) -> Result<Reply, Failure> {
+fn whole(front: Arc<Front>, request: Request) -> Later {
+    Box::pin(async move {
+        let identity = front.door().local.identity();
+        let operator = &front.door().operator;
+        let raft = if identity.is_server {
+            operator.raft(&Call::default(), Freshness::Stale).await.ok()
+        } else {
+            None
+        };
+        let members = operator.members(Pool::Lan);
+        let own = members.iter().find(|member| member.name == identity.node);
+        let stats = stats(&front, &members, raft.as_ref());
+        Ok(json_reply(&whole_shape(&front, &request, own, stats), request.style))
+    })
+}
+
+fn whole_shape<'a>(
+    front: &'a Front,
+    request: &Request,
+    own: Option<&'a Member>,
+    stats: Stats,
+) -> WholeShape<'a> {
     let identity = front.door().local.identity();
-    let members = front.door().operator.members();
-    let own = members.iter().find(|member| member.name == identity.node);
-    let mut debug_config = match value_of(&front.door().operator.settings()) {
-        Value::Object(settings) => settings,
-        _ => Map::new(),
-    };
-    if let Some(own) = own {
-        let address = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-        let address = own.address.parse().unwrap_or(address);
-        let gossip = std::net::SocketAddr::new(address, own.port);
-        debug_config.insert("SerfAdvertiseAddrLAN".to_owned(), json!(format!("tcp://{gossip}")));
-    }
-    let shape = WholeShape {
+    WholeShape {
         config: ConfigShape {
             datacenter: &identity.datacenter,
             primary_datacenter: &identity.primary_datacenter,
@@ -86,14 +96,28 @@ fn whole(front: &Front, request: &Request) -> Result<Reply, Failure> {
             bind_addr: &identity.address,
             muster_version: identity.version,
         },
-        debug_config: Value::Object(debug_config),
+        debug_config: Value::Object(debug_config(front, own)),
         coord: own_coordinate(front, request),
-        member: own.map(|own| MemberShape::new(own, None)),
-        stats: stats(front),
+        member: own.map(MemberShape::from),
+        stats,
         meta: Facts::present(&identity.node_meta),
         xds: None,
+    }
+}
+
+/// The configuration in effect, and where gossip reaches this agent, which tests of clients read.
+fn debug_config(front: &Front, own: Option<&Member>) -> Map<String, Value> {
+    let mut settings = match value_of(&front.door().operator.settings()) {
+        Value::Object(settings) => settings,
+        _ => Map::new(),
     };
-    Ok(json_reply(&shape, request.style))
+    if let Some(own) = own {
+        let address = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        let address = own.address.parse().unwrap_or(address);
+        let gossip = std::net::SocketAddr::new(address, own.port);
+        settings.insert("SerfAdvertiseAddrLAN".to_owned(), json!(format!("tcp://{gossip}")));
+    }
+    settings
 }
 
 /// Where the agent's own node stands on the round-trip map, if that is known here.
@@ -102,88 +126,6 @@ fn own_coordinate(front: &Front, request: &Request) -> Option<CoordinateShape> {
     let answered = front.door().registry.peek(&request.call(front), &query)?;
     let Body::Coordinates(places) = &answered.answer.body else { return None };
     places.first().map(|place| CoordinateShape::from(&place.coordinate))
-}
-
-/// Numbers about the parts of the agent, as words: what `consul info` prints.
-fn stats(front: &Front) -> BTreeMap<&'static str, BTreeMap<&'static str, String>> {
-    let identity = front.door().local.identity();
-    let vouched = vouched(front);
-    let raft = front.door().operator.raft();
-    let host = front.door().operator.host();
-    let is_leader =
-        raft.servers.iter().any(|server| server.is_leader && server.id == identity.node_id);
-    let text = |value: &dyn ToString| value.to_string();
-    BTreeMap::from([
-        (
-            "agent",
-            BTreeMap::from([
-                ("checks", text(&vouched.n_checks())),
-                ("services", text(&vouched.n_instances())),
-            ]),
-        ),
-        (
-            "build",
-            BTreeMap::from([
-                ("prerelease", String::new()),
-                ("revision", String::new()),
-                ("version", text(&front.settings().api_version)),
-                ("version_metadata", String::new()),
-            ]),
-        ),
-        (
-            "consul",
-            BTreeMap::from([
-                ("acl", "disabled".to_owned()),
-                ("bootstrap", text(&(raft.servers.len() == 1))),
-                ("known_datacenters", "1".to_owned()),
-                ("leader", text(&is_leader)),
-                ("leader_addr", raft.leader_address.as_deref().unwrap_or("").to_owned()),
-                ("server", text(&identity.is_server)),
-            ]),
-        ),
-        ("raft", raft_stats(&raft, is_leader)),
-        ("runtime", runtime_stats(&host)),
-    ])
-}
-
-fn raft_stats(raft: &RaftView, is_leader: bool) -> BTreeMap<&'static str, String> {
-    let n_peers = raft.servers.iter().filter(|server| server.is_voter).count().saturating_sub(1);
-    BTreeMap::from([
-        ("applied_index", raft.applied_index.to_string()),
-        ("commit_index", raft.commit_index.to_string()),
-        ("last_log_index", raft.last_index.to_string()),
-        ("last_snapshot_index", raft.snapshot_index.to_string()),
-        ("latest_configuration_index", raft.voters_index.to_string()),
-        ("num_peers", n_peers.to_string()),
-        ("protocol_version", "3".to_owned()),
-        ("state", if is_leader { "Leader" } else { "Follower" }.to_owned()),
-        ("term", raft.term.to_string()),
-    ])
-}
-
-fn runtime_stats(host: &HostFacts) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
-        ("arch", host.architecture.to_string()),
-        ("cpu_count", host.n_processors.to_string()),
-        ("os", host.os.to_string()),
-    ])
-}
-
-fn members(front: &Front, request: &Request) -> Result<Reply, Failure> {
-    if request.parameters.text("segment").is_some_and(|segment| segment != "_all") {
-        let text = "Network segments are not supported in this version of Consul";
-        return Err(Failure::internal(text));
-    }
-    let members = front.door().operator.members();
-    let is_server = |tags: &[(muster_model::Text, muster_model::Text)]| {
-        tags.iter().any(|(key, value)| key == "role" && value == "consul")
-    };
-    let wan = request.parameters.text("wan").map(|_| front.datacenter().as_str());
-    let all = members
-        .iter()
-        .filter(|member| wan.is_none() || is_server(&member.tags))
-        .map(|member| MemberShape::new(member, wan));
-    Ok(json_reply(&kept(request, all)?, request.style))
 }
 
 fn version(front: &Front, request: &Request) -> Result<Reply, Failure> {

@@ -5,10 +5,12 @@
 pub(crate) mod checks;
 pub(crate) mod health;
 pub(crate) mod identity;
+pub(crate) mod members;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
 pub(crate) mod operations;
 pub(crate) mod services;
+pub(crate) mod stats;
 
 use std::sync::Arc;
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use muster_model::Text;
+use muster_registry::Refusal;
+use muster_registry::cluster::Pool;
 
 use crate::agent::enable;
 use crate::failure::Failure;
@@ -65,26 +67,52 @@ fn leave(front: Arc<Front>, request: Request) -> Later {
 fn join(front: Arc<Front>, request: Request) -> Later {
     Box::pin(async move {
         let is_wan = request.parameters.text("wan").is_some();
+        if is_wan && !front.door().local.identity().is_server {
+            return Err(Failure::internal("Must be a server to join WAN cluster"));
+        }
+        let pool = if is_wan { Pool::Wan } else { Pool::Lan };
         let call = request.call(&front);
-        let joined = front.door().operator.join(&call, request.name(), is_wan).await;
-        joined.map_err(|refusal| Failure::internal(refusal.to_string()))?;
-        Ok(done())
+        match front.door().operator.join(&call, request.name(), pool).await {
+            Ok(()) => Ok(done()),
+            Err(refusal @ Refusal::Forbidden(_)) => Err(refusal.into()),
+            Err(refusal) => Err(Failure::internal(refusal.to_string())),
+        }
     })
 }
 
+/// Without `wan` a server is sought in both pools, under its name in each.
 fn force_leave(front: Arc<Front>, request: Request) -> Later {
     Box::pin(async move {
-        let is_prune = request.parameters.has("prune");
-        let call = request.call(&front);
-        let operator = &front.door().operator;
-        match operator.force_leave(&call, request.name(), is_prune).await {
-            Ok(()) => Ok(done()),
-            Err(muster_registry::Refusal::Unknown(_)) => {
-                let text = format!("agent: No node found with name '{}'", request.name());
-                Err(Failure::internal(text))
-            }
-            Err(refusal) => Err(refusal.into()),
+        let identity = front.door().local.identity();
+        let is_wan = request.parameters.has("wan");
+        if is_wan && !identity.is_server {
+            let text = "Must be a server to force-leave a node from the WAN cluster";
+            return Err(Failure::internal(text));
         }
+        let prune = request.parameters.has("prune");
+        let (name, ending) = (request.name(), format!(".{}", identity.datacenter));
+        let mut sought = Vec::new();
+        if !is_wan {
+            sought.push((name.to_owned(), Pool::Lan));
+        }
+        if identity.is_server {
+            let is_whole = is_wan || name.ends_with(&ending);
+            let name = if is_whole { name.to_owned() } else { format!("{name}{ending}") };
+            sought.push((name, Pool::Wan));
+        }
+        let (call, mut is_found) = (request.call(&front), false);
+        for (node, pool) in sought {
+            match front.door().operator.force_leave(&call, &node, prune, pool).await {
+                Ok(()) => is_found = true,
+                Err(Refusal::Unknown(_)) => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        if !is_found {
+            let text = format!("agent: No node found with name '{name}'");
+            return Err(Failure::internal(text));
+        }
+        Ok(done())
     })
 }
 

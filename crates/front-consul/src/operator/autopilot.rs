@@ -1,17 +1,16 @@
 //! `/v1/operator/autopilot`: whether the servers are well, and the document that says how they are
 //! looked after.
 //!
-//! The document is kept in the replicated state. One server has nobody to look after, so nothing
-//! reads it yet but these endpoints.
+//! The document is kept in the replicated state, where the leader reads it; how the servers are is
+//! the leader's own judgment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, StatusCode};
 use muster_model::settings::Setting;
 use muster_model::{Command, Index, Outcome, Query, Text, answer};
-use muster_registry::operator::RaftView;
+use muster_registry::cluster::{MemberStatus, ServerHealth};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{self, Object};
@@ -20,11 +19,10 @@ use crate::failure::Failure;
 use crate::front::Front;
 use crate::parameters::NumberError;
 use crate::reading::{Terms, mismatch};
-use crate::reply::{Reply, json_reply};
+use crate::reply::json_reply;
 use crate::request::Request;
 use crate::routes::{Later, Route};
 use crate::shapes::Facts;
-use crate::status::refuse_other_datacenter;
 use crate::wall_time;
 
 pub(crate) const ROUTES: &[Route] = &[
@@ -40,13 +38,13 @@ pub(crate) const ROUTES: &[Route] = &[
         "Says how servers are looked after.",
         configure,
     ),
-    Route::now(
+    Route::later(
         Method::GET,
         "/v1/operator/autopilot/health",
         "Whether the servers are well: 200, or 429 with the same body.",
         health,
     ),
-    Route::now(Method::GET, "/v1/operator/autopilot/state", "How each server is.", state),
+    Route::later(Method::GET, "/v1/operator/autopilot/state", "How each server is.", state),
 ];
 
 // ------------------------------------------------------------------------------------------------
@@ -191,7 +189,7 @@ fn period(object: &mut Object, key: &str, usual: String) -> Result<String, Failu
 #[serde(rename_all = "PascalCase")]
 struct HealthShape<'a> {
     healthy: bool,
-    failure_tolerance: usize,
+    failure_tolerance: u32,
     servers: Vec<ServerHealthShape<'a>>,
 }
 
@@ -210,15 +208,15 @@ struct ServerHealthShape<'a> {
     last_index: u64,
     healthy: bool,
     voter: bool,
-    stable_since: &'a str,
+    stable_since: String,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct StateShape<'a> {
     healthy: bool,
-    failure_tolerance: usize,
-    optimistic_failure_tolerance: usize,
+    failure_tolerance: u32,
+    optimistic_failure_tolerance: u32,
     servers: BTreeMap<&'a str, ServerStateShape<'a>>,
     leader: &'a str,
     voters: Vec<&'a str>,
@@ -237,96 +235,103 @@ struct ServerStateShape<'a> {
     last_term: u64,
     last_index: u64,
     healthy: bool,
-    stable_since: &'a str,
+    stable_since: String,
     read_replica: bool,
     status: &'a str,
     meta: Facts<'a>,
     node_type: &'a str,
 }
 
-fn health(front: &Front, request: &Request) -> Result<Reply, Failure> {
-    refuse_other_datacenter(front, request)?;
-    let raft = front.door().operator.raft();
-    let since = stable_since(front);
-    let is_healthy = is_healthy(&raft);
-    let servers = raft.servers.iter().map(|server| ServerHealthShape {
-        id: &server.id,
-        name: &server.node,
-        address: &server.address,
-        serf_status: "alive",
-        version: &front.settings().api_version,
-        leader: server.is_leader,
-        last_contact: duration::format(Duration::ZERO),
-        last_term: raft.term,
-        last_index: server.last_index,
-        healthy: is_healthy,
-        voter: server.is_voter,
-        stable_since: &since,
-    });
-    let shape = HealthShape {
-        healthy: is_healthy,
-        failure_tolerance: failure_tolerance(&raft),
-        servers: servers.collect(),
-    };
-    let mut reply = json_reply(&shape, request.style);
-    if !is_healthy {
-        *reply.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-    }
-    Ok(reply)
-}
-
-fn state(front: &Front, request: &Request) -> Result<Reply, Failure> {
-    refuse_other_datacenter(front, request)?;
-    let raft = front.door().operator.raft();
-    let since = stable_since(front);
-    let is_healthy = is_healthy(&raft);
-    let servers = raft.servers.iter().map(|server| {
-        let shape = ServerStateShape {
+fn health(front: Arc<Front>, request: Request) -> Later {
+    Box::pin(async move {
+        let view = front.door().operator.autopilot(&request.call(&front)).await?;
+        let servers = view.servers.iter().map(|server| ServerHealthShape {
             id: &server.id,
             name: &server.node,
             address: &server.address,
-            node_status: "alive",
-            version: &front.settings().api_version,
-            last_contact: duration::format(Duration::ZERO),
-            last_term: raft.term,
+            serf_status: status_of(server),
+            version: &server.version,
+            leader: server.is_leader,
+            last_contact: last_contact(server),
+            last_term: server.last_term,
             last_index: server.last_index,
-            healthy: is_healthy,
-            stable_since: &since,
-            read_replica: false,
-            status: if server.is_leader { "leader" } else { "voter" },
-            meta: Facts::present(&front.door().local.identity().node_meta),
-            node_type: "voter",
+            healthy: server.is_healthy,
+            voter: server.is_voter,
+            stable_since: stable_since(server),
+        });
+        let shape = HealthShape {
+            healthy: view.is_healthy,
+            failure_tolerance: view.failure_tolerance,
+            servers: servers.collect(),
         };
-        (server.id.as_str(), shape)
-    });
-    let leader = raft.servers.iter().find(|server| server.is_leader);
-    let voters = raft.servers.iter().filter(|server| server.is_voter);
-    let shape = StateShape {
-        healthy: is_healthy,
-        failure_tolerance: failure_tolerance(&raft),
-        optimistic_failure_tolerance: failure_tolerance(&raft),
-        servers: servers.collect(),
-        leader: leader.map_or("", |server| &server.id),
-        voters: voters.map(|server| server.id.as_str()).collect(),
+        let mut reply = json_reply(&shape, request.style);
+        if !view.is_healthy {
+            *reply.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        }
+        Ok(reply)
+    })
+}
+
+fn state(front: Arc<Front>, request: Request) -> Later {
+    Box::pin(async move {
+        let view = front.door().operator.autopilot(&request.call(&front)).await?;
+        let voters = view.servers.iter().filter(|server| server.is_voter);
+        let shape = StateShape {
+            healthy: view.is_healthy,
+            failure_tolerance: view.failure_tolerance,
+            optimistic_failure_tolerance: NO_ZONES,
+            servers: view.servers.iter().map(server_state).collect(),
+            leader: &view.leader_id,
+            voters: voters.map(|server| server.id.as_str()).collect(),
+        };
+        Ok(json_reply(&shape, request.style))
+    })
+}
+
+/// How many more servers may fail while there are spare ones in other redundancy zones, which only
+/// Consul's enterprise edition has.
+const NO_ZONES: u32 = 0;
+
+fn server_state(server: &ServerHealth) -> (&str, ServerStateShape<'_>) {
+    let shape = ServerStateShape {
+        id: &server.id,
+        name: &server.node,
+        address: &server.address,
+        node_status: status_of(server),
+        version: &server.version,
+        last_contact: last_contact(server),
+        last_term: server.last_term,
+        last_index: server.last_index,
+        healthy: server.is_healthy,
+        stable_since: stable_since(server),
+        read_replica: false,
+        status: match (server.is_leader, server.is_voter) {
+            (true, _) => "leader",
+            (false, true) => "voter",
+            (false, false) => "non-voter",
+        },
+        meta: Facts::nullable(&server.meta),
+        node_type: "voter",
     };
-    Ok(json_reply(&shape, request.style))
+    (server.id.as_str(), shape)
 }
 
-/// A server is well while somebody leads: of itself it knows nothing better.
-fn is_healthy(raft: &RaftView) -> bool {
-    raft.leader_address.is_some()
+/// A server that is about to go still counts as there.
+fn status_of(server: &ServerHealth) -> &'static str {
+    match server.member_status {
+        MemberStatus::Alive | MemberStatus::Leaving => "alive",
+        MemberStatus::Left => "left",
+        MemberStatus::Failed => "failed",
+    }
 }
 
-/// How many servers may fail while a quorum remains.
-fn failure_tolerance(raft: &RaftView) -> usize {
-    raft.servers.iter().filter(|server| server.is_voter).count().saturating_sub(1) / 2
+/// A server that never heard from a leader says 0, as in Consul.
+fn last_contact(server: &ServerHealth) -> String {
+    duration::format(server.last_contact.unwrap_or_default())
 }
 
-/// When this agent was started.
-fn stable_since(front: &Front) -> String {
-    let operator = &front.door().operator;
-    let now = Duration::from_nanos(operator.host().collected_at);
-    wall_time::rfc3339(now.saturating_sub(operator.uptime()).as_secs())
+fn stable_since(server: &ServerHealth) -> String {
+    wall_time::rfc3339(server.stable_since.as_secs())
 }
 
 #[cfg(test)]
