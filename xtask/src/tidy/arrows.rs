@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("state", &["model"]),
     ("health", &["model"]),
     ("gossip", &[]),
-    ("rpc", &["listen", "world"]),
+    ("rpc", &["world"]),
     ("consensus", &["rpc", "world"]),
     ("registry", &["model"]),
     ("front-consul", FRONT),
