@@ -2,20 +2,24 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use muster_consensus::{Consensus, Fatal, Folder, NoPeers, OnFatal, Settings};
+use muster_consensus::{Consensus, Fatal, Folder, Founding, OnFatal, Settings, StartError};
 use muster_registry::operator::Metric;
+use muster_rpc::Pool;
 use muster_world::World;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 
-use crate::leader;
+use crate::care::Care;
+use crate::group::{Reception, Way};
 use crate::leases::SessionLeases;
 use crate::machine::{Shared, StateMachine};
+use crate::membership::Membership;
+use crate::ports::Ports;
+use crate::reconciler::NodeGuard;
 use crate::setup::Setup;
 use crate::telemetry::Logs;
-
-pub use muster_consensus::StartError;
+use crate::{founding, joining, leader, pools};
 
 /// Numbers that another part of the process adds to the agent's metrics.
 pub type MetricSource = Box<dyn Fn() -> Vec<Metric> + Send + Sync>;
@@ -26,11 +30,37 @@ pub struct Agent {
     pub(crate) world: Arc<dyn World>,
     pub(crate) logs: Logs,
     pub(crate) shared: Arc<Shared>,
+    /// Connections to other agents.
+    pub(crate) pool: Arc<Pool>,
     pub(crate) consensus: Consensus,
     pub(crate) leases: SessionLeases,
+    /// The pool of the datacenter.
+    pub(crate) lan: Arc<Membership>,
+    /// The pool of the servers of all datacenters, if this one takes part.
+    pub(crate) wan: Option<Arc<Membership>>,
+    pub(crate) care: Care,
+    pub(crate) guard: NodeGuard,
+    /// `ip:port` under which other servers reach this one.
+    pub(crate) server_address: String,
     pub(crate) metric_sources: RwLock<Vec<MetricSource>>,
     pub(crate) started_at: Instant,
+    /// Served as long as the agent runs.
+    serving: muster_rpc::Running,
     stopping: watch::Sender<Stop>,
+}
+
+/// Why an agent does not start. What it was given is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] StartError),
+    /// What it says of itself does not fit, or its keys cannot be read.
+    #[error("{0}")]
+    Gossip(String),
+    /// It cannot serve other agents.
+    #[error("other agents cannot be served: {0}")]
+    Ports(#[from] std::io::Error),
 }
 
 /// Whether the agent shall go on.
@@ -46,8 +76,8 @@ pub enum Stop {
 }
 
 impl Agent {
-    /// Starts an agent on a data folder that it has locked. Returns once everything that was on
-    /// disk is in the state; a cluster of one leads then.
+    /// Starts an agent on a data folder that it has locked, at ports that are bound. Returns once
+    /// everything that was on disk is in the state; a cluster of one leads then.
     ///
     /// # Errors
     /// Where the folder cannot be used; it is left as it was.
@@ -56,33 +86,80 @@ impl Agent {
         logs: Logs,
         folder: Folder,
         setup: Setup,
-    ) -> Result<Arc<Agent>, StartError> {
+        ports: Ports,
+    ) -> Result<Arc<Agent>, AgentError> {
         let (stopping, _) = watch::channel(Stop::No);
         let shared = Shared::new();
-        let settings =
-            Settings { address: setup.server_address.to_string(), ..setup.consensus.clone() };
+        let identity = &setup.identity;
+        let server_port = ports.server_port()?;
+        let server_address = pools::address(identity, server_port)?.to_string();
+        let hello = pools::hello(identity, folder.node());
+        let limits = muster_rpc::Limits::default();
+        let plain = Arc::new(muster_rpc::Plain);
+        let pool = Pool::new(world.clone(), hello.clone(), limits.clone(), plain.clone());
+        let settings = Settings {
+            address: server_address.clone(),
+            founding: if setup.expects == 1 { Founding::Alone } else { Founding::Wait },
+            ..setup.consensus.clone()
+        };
         let machine = Box::new(StateMachine::new(shared.clone()));
-        let consensus = Consensus::start(
-            settings,
-            folder,
-            machine,
-            Arc::new(NoPeers),
-            tell_fatal(stopping.clone()),
-        )
-        .await?;
+        let way = Arc::new(Way(pool.clone()));
+        let on_fatal = tell_fatal(stopping.clone());
+        let consensus = Consensus::start(settings, folder, machine, way, on_fatal).await?;
+        let pools = pools::start(&world, &setup, ports.gossip, server_port).await?;
+        let reception = Reception::new(&identity.datacenter);
+        let serving = muster_rpc::serve(ports.server, reception.clone(), hello, limits, plain)?;
         let agent = Arc::new(Agent {
+            guard: NodeGuard::new(setup.guard),
             setup,
             world,
             logs,
             shared,
+            pool,
             consensus,
             leases: SessionLeases::new(),
+            lan: pools.lan,
+            wan: pools.wan,
+            care: Care::new(),
+            server_address,
             metric_sources: RwLock::default(),
             started_at: Instant::now(),
+            serving,
             stopping,
         });
-        tokio::spawn(leader::run(Arc::downgrade(&agent)));
+        reception.open(&agent);
+        agent.begin();
         Ok(agent)
+    }
+
+    /// Begins what the agent does by itself.
+    fn begin(self: &Arc<Agent>) {
+        let setup = &self.setup;
+        tokio::spawn(leader::run(Arc::downgrade(self)));
+        if setup.expects > 1 {
+            tokio::spawn(founding::run(Arc::downgrade(self), setup.expects));
+        }
+        let folder = setup.data_folder.join("gossip");
+        let lan = (Some(&self.lan), &setup.gossip.lan_joins, "lan.peers");
+        let wan = (self.wan.as_ref(), &setup.gossip.wan_joins, "wan.peers");
+        for (pool, joins, file) in [lan, wan] {
+            let Some(pool) = pool else { continue };
+            if !joins.addresses.is_empty() {
+                tokio::spawn(joining::join(Arc::downgrade(pool), joins.clone()));
+            }
+            let file = folder.join(file);
+            tokio::spawn(joining::remember(Arc::downgrade(pool), self.world.clone(), file));
+        }
+    }
+
+    /// The pool of the datacenter.
+    pub fn lan(&self) -> &Arc<Membership> {
+        &self.lan
+    }
+
+    /// Where other servers reach this one.
+    pub fn server_address(&self) -> &str {
+        &self.server_address
     }
 
     /// Adds numbers of another part of the process to this agent's metrics.
@@ -104,6 +181,15 @@ impl Agent {
             }
             is_first
         });
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        !matches!(*self.stopping.borrow(), Stop::No)
+    }
+
+    /// What the port of other agents has counted.
+    pub(crate) fn served(&self) -> muster_rpc::Counters {
+        self.serving.counters()
     }
 
     /// Closes the log in order. What is submitted from now on is refused.

@@ -1,31 +1,34 @@
 //! What only a leader decides: that a lease expired, that a lock delay is over, that a deletion is
-//! forgotten, and that its own node is well.
+//! forgotten; beside it [`crate::reconciler`] tells the catalog of members, and [`crate::care`]
+//! looks after the servers.
 //!
 //! The state knows no time. The leader watches what in the state has a duration, measures it with
 //! its own clock, and tells the state what came due as commands. A new leader knows nothing of what
 //! the last one had measured, so it grants every duration anew: what is due may come late by one
-//! duration for each change of leader, and never early.
+//! duration for each change of leader, and never early. Whatever it decides it proposes in its own
+//! term only: a leader that was deposed meanwhile is refused, and its successor decides anew.
 
 use std::collections::VecDeque;
 use std::sync::Weak;
 use std::time::Duration;
 
-use muster_model::command::{Registration, TOMBSTONE_TTL};
-use muster_model::node::Origin;
+use muster_model::answer::Body;
+use muster_model::command::TOMBSTONE_TTL;
 use muster_model::session::SessionEnd;
-use muster_model::{Check, Command, Index, Instance, Meta, Scope, Status, Text, check};
+use muster_model::settings::Setting;
+use muster_model::{Command, Index, Meta, Query, Scope, Text};
 use muster_registry::hub::Lost;
-use muster_registry::{Call, Changes, Refusal, Registry};
+use muster_registry::{Call, Changes, Refusal};
 use muster_state::State;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::agent::Agent;
-use crate::authority;
-use crate::local::voucher::node_of;
+use crate::{authority, care, reconciler};
 
-/// The service under which the servers themselves are found.
-const OWN_SERVICE: &str = "consul";
+/// Where among the settings the cluster's id is kept.
+const CLUSTER_KIND: &str = "muster/cluster";
+const CLUSTER_NAME: &str = "id";
 /// How often the leader notes the index, to know later which deletions are old enough.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause before a chore that was refused is tried again.
@@ -44,39 +47,47 @@ pub(crate) async fn run(agent: Weak<Agent>) {
         let term = leadership.borrow().term;
         info!(term, "leads");
         tokio::select! {
-            () = lead(&agent) => {}
-            gone = leadership.wait_for(|now| !now.is_leader) => {
+            biased;
+            gone = leadership.wait_for(|now| !now.is_leader || now.term != term) => {
                 agent.leases.clear();
                 if gone.is_err() {
                     return;
                 }
                 info!(term, "no longer leads");
             }
+            () = lead(&agent, term) => {}
         }
     }
 }
 
-async fn lead(agent: &Agent) {
-    while let Err(refusal) = establish(agent).await {
-        warn!(%refusal, "cannot register its own node; tries again");
-        tokio::time::sleep(RETRY_AFTER).await;
-    }
+/// All that a leader does, side by side, until it no longer leads.
+async fn lead(agent: &Agent, term: u64) {
+    tokio::join!(
+        reconciler::run(agent, term),
+        care::run(agent),
+        establish(agent, term),
+        tend(agent, term),
+    );
+}
+
+/// Leases, lock delays and deletions.
+async fn tend(agent: &Agent, term: u64) {
     loop {
         let mut changes =
             agent.shared.hub.changes(&[Scope::Sessions], agent.shared.hub.published());
         agent.leases.take_over(&agent.shared);
-        let Lost = measure(agent, &mut changes).await;
+        let Lost = measure(agent, term, &mut changes).await;
     }
 }
 
 /// Follows the state and tells it what came due, until the changes are lost.
-async fn measure(agent: &Agent, changes: &mut Changes) -> Lost {
+async fn measure(agent: &Agent, term: u64, changes: &mut Changes) -> Lost {
     let mut due = Due::default();
     loop {
-        expire_sessions(agent).await;
+        expire_sessions(agent, term).await;
         let commands = due.look(&agent.shared.state.load(), Instant::now());
         for command in commands {
-            if let Err(refusal) = agent.submit(&Call::default(), command).await {
+            if let Err(refusal) = agent.submit_as_leader(command, term).await {
                 warn!(%refusal, "a chore of the leader was refused; tries again");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
@@ -93,10 +104,10 @@ async fn measure(agent: &Agent, changes: &mut Changes) -> Lost {
     }
 }
 
-async fn expire_sessions(agent: &Agent) {
+async fn expire_sessions(agent: &Agent, term: u64) {
     for id in agent.leases.expired() {
         let command = Command::EndSession { id: id.clone(), why: SessionEnd::Expired };
-        match agent.submit(&Call::default(), command).await {
+        match agent.submit_as_leader(command, term).await {
             Ok(_) => info!(session = %id, "expired"),
             Err(refusal) => {
                 warn!(session = %id, %refusal, "cannot expire; its lease runs another term");
@@ -163,48 +174,52 @@ impl Due {
     }
 }
 
-/// Puts this agent's node with its service and its check into the catalog, and makes the first root
-/// of the certificate authority where there shall be one.
-async fn establish(agent: &Agent) -> Result<(), Refusal> {
-    let call = Call::default();
-    agent.submit(&call, Command::Register(own_node(agent))).await?;
-    let Some(cluster_id) = &agent.setup.authority else { return Ok(()) };
+/// Gives the cluster its id, and its first root of the certificate authority where there shall be
+/// one, unless an earlier leader has; then rests.
+async fn establish(agent: &Agent, term: u64) {
+    while let Err(refusal) = give_what_is_missing(agent, term).await {
+        warn!(%refusal, "the cluster is not yet established; tries again");
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+}
+
+async fn give_what_is_missing(agent: &Agent, term: u64) -> Result<(), Refusal> {
+    // What earlier leaders gave has to be here before anything counts as missing.
+    agent.catch_up(&Call::default()).await?;
+    if agent.cluster_id().is_none() {
+        let random = *agent.world.seed().first_chunk().expect("a seed has 32 bytes");
+        let id = uuid::Builder::from_random_bytes(random).into_uuid();
+        let setting = Setting {
+            kind: CLUSTER_KIND.into(),
+            name: CLUSTER_NAME.into(),
+            body: id.to_string().into(),
+        };
+        let command = Command::PutSetting { setting, if_index: Some(0) };
+        agent.submit_as_leader(command, term).await?;
+    }
+    let Some(trust_domain) = &agent.setup.authority else { return Ok(()) };
     if agent.shared.state.load().active_root().is_some() {
         return Ok(());
     }
     let now = agent.world.wall_clock();
     let serial = agent.shared.state.load().index().max(1);
-    let root = authority::make_root(cluster_id, serial, now).map_err(Refusal::Internal)?;
-    agent.submit(&call, Command::PutRoot(root)).await?;
-    Ok(())
+    let root = authority::make_root(trust_domain, serial, now).map_err(Refusal::Internal)?;
+    agent.submit_as_leader(Command::PutRoot(root), term).await.map(drop)
 }
 
-/// The registration of a server's own node.
-fn own_node(agent: &Agent) -> Registration {
-    let identity = &agent.setup.identity;
-    let node = node_of(identity);
-    let port = agent.setup.server_address.rsplit(':').next().and_then(|port| port.parse().ok());
-    let instance = Instance {
-        id: OWN_SERVICE.into(),
-        service: OWN_SERVICE.into(),
-        port: port.unwrap_or(0),
-        meta: server_facts(agent),
-        origin: Origin::Agent,
-        ..Instance::default()
-    };
-    let alive = Check {
-        id: check::AGENT_CHECK_ID.into(),
-        name: "Serf Health Status".into(),
-        status: Status::Passing,
-        output: "Agent alive and reachable".into(),
-        origin: Origin::Agent,
-        ..Check::default()
-    };
-    Registration { node, keep_node: false, instance: Some(instance), checks: vec![alive] }
+impl Agent {
+    /// The id of the cluster whose state this server holds, if it holds one.
+    pub(crate) fn cluster_id(&self) -> Option<Text> {
+        let query = Query::Settings { kind: CLUSTER_KIND.into(), name: Some(CLUSTER_NAME.into()) };
+        match self.shared.state.load().answer(&query).body {
+            Body::Settings(settings) => settings.first().map(|setting| setting.body.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// What a server tells of itself where other tools look for it.
-fn server_facts(agent: &Agent) -> Meta {
+pub(crate) fn server_facts(agent: &Agent) -> Meta {
     [
         ("version", agent.setup.api_version.as_str()),
         ("raft_version", "3"),

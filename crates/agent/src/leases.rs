@@ -8,12 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use muster_health::Moment;
 use muster_health::lease::{Leases, Renewal};
 use muster_model::scope::{ChangeKind, Object};
-use muster_model::{Scope, Text};
+use muster_model::{Index, Scope, Text};
 use muster_registry::Refusal;
 use tokio::time::{Instant, timeout_at};
 
 use crate::agent::Agent;
 use crate::machine::Shared;
+use crate::registry::refuse;
 
 /// The leases of sessions, measured on this agent's clock.
 pub(crate) struct SessionLeases {
@@ -113,15 +114,43 @@ impl SessionLeases {
 }
 
 impl Agent {
-    /// Renews a session's lease. While its expiry is in the log, waits for what comes of that.
-    pub(crate) async fn renew_session(&self, id: &Text, deadline: Instant) -> Result<(), Refusal> {
+    /// Renews a session's lease as the leader. While its expiry is in the log, waits for what comes
+    /// of that.
+    ///
+    /// The renewal is noted first and leadership confirmed after it: a leader that has been deposed
+    /// acknowledges nothing, and one that is deposed later had the lease when its successor granted
+    /// it a full term.
+    pub(crate) async fn renew_as_leader(
+        &self,
+        id: &Text,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        if !self.consensus.leadership().borrow().is_leader {
+            return Err(Refusal::NoLeader);
+        }
         loop {
             let seen = self.shared.hub.published();
-            if self.leases.renew_once(&self.shared, id)? == Renewal::Renewed {
-                return Ok(());
+            match self.leases.renew_once(&self.shared, id) {
+                Ok(Renewal::Renewed) => break,
+                Ok(_expiring) => {}
+                // A leader that was just elected may not have seen the session yet.
+                Err(unknown) if self.catch_up_as_leader(deadline).await? <= seen => {
+                    return Err(unknown);
+                }
+                Err(_) => continue,
             }
             let mut changes = self.shared.hub.changes(&[Scope::Session(id.clone())], seen);
             timeout_at(deadline, changes.touched()).await.map_err(|_| Refusal::Late)?;
+        }
+        self.consensus.confirm_here(deadline).await.map(drop).map_err(refuse)
+    }
+
+    /// Waits until the state has all that was decided under earlier leaders; gives its index.
+    async fn catch_up_as_leader(&self, deadline: Instant) -> Result<Index, Refusal> {
+        let index = self.consensus.confirm_here(deadline).await.map_err(refuse)?;
+        match self.consensus.wait_applied(index, deadline).await {
+            true => Ok(index),
+            false => Err(Refusal::Late),
         }
     }
 }

@@ -5,7 +5,10 @@
 //! - `machine`: entries of the log become versions of the state, and changes find their waiters;
 //! - `memo`: answers are kept as long as nothing touched what they depend on;
 //! - `registry`: submit, ask, peek and changes over these;
-//! - `leader`: what only a leader decides: leases (`leases`), lock delays, tombstones, its own node;
+//! - `ports`, `pools`, [`membership`], `joining`: the gossip pools, running; `tags`: what members say;
+//! - `group`: the servers among themselves, `helm`: what the leader is asked; `founding` a group;
+//! - `leader`: what only a leader decides: leases (`leases`), lock delays, tombstones; `reconciler`:
+//!   members to catalog; [`care`]: who votes;
 //! - `authority`: the built-in certificate authority;
 //! - [`local`]: what this agent vouches for, and how the catalog hears of it; [`checks`]: how checks
 //!   are run;
@@ -14,20 +17,36 @@
 pub mod agent;
 mod authority;
 pub mod backup;
+pub mod care;
 pub mod checks;
+mod founding;
+mod group;
+mod helm;
+mod joining;
 mod leader;
 mod leases;
 pub mod local;
 mod machine;
+pub mod membership;
 mod memo;
 mod operator;
+mod pools;
+pub mod ports;
+mod reconciler;
 mod registry;
 pub mod setup;
+mod tags;
 pub mod telemetry;
 
-pub use agent::{Agent, StartError};
-pub use setup::Setup;
+pub use agent::{Agent, AgentError};
+pub use joining::Joins;
+pub use ports::Ports;
+pub use setup::{GossipSetup, Setup};
+pub use tags::short_id;
 
 // What an agent is told and given on the way in, in the words of the parts that it assembles.
 pub use muster_consensus::{Folder, Settings as ConsensusSettings};
+pub use muster_gossip::Settings as GossipSettings;
+pub use muster_gossip::keyring::Key;
 pub use muster_health::check::Settings as CheckSettings;
+pub use muster_health::guard::Settings as GuardSettings;

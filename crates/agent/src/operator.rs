@@ -1,70 +1,78 @@
 //! Members, voters, keys, backup, logs, numbers and the machine, for those who run the agent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_model::answer::Body;
+use muster_gossip::Status;
+use muster_gossip::coordinate::Coordinate;
+use muster_model::Text;
 use muster_model::coordinate::NodeCoordinate;
-use muster_model::{Query, Text};
 use muster_registry::cluster::{
     AutopilotView, Datacenter, KeyringReach, KeyringReport, KeyringWish, Member, MemberStatus,
-    Pool, RaftServer, RaftView, ServerHealth, ServerKey, Versions,
+    Pool, RaftView, ServerKey, Versions,
 };
-use muster_registry::operator::{HostFacts, LogLine, Metric, MetricValue, Saved, SettingValue};
-use muster_registry::{Call, Freshness, Operator, Pending, Refusal, Registry};
+use muster_registry::operator::{HostFacts, LogLine, Metric, Saved, SettingValue};
+use muster_registry::{Call, Freshness, Operator, Pending, Refusal};
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
+use tracing::warn;
 
 use crate::agent::Agent;
+use crate::helm::Ask;
+use crate::membership::Membership;
+
+mod figures;
+mod keys;
+mod views;
 
 /// The versions of the gossip protocol and of what rides on it, as Consul's members name them.
 /// Ours is another protocol; they are told because tools read them.
 const PROTOCOL: Versions = Versions { min: 1, max: 5, current: 2 };
 const PAYLOAD: Versions = Versions { min: 2, max: 5, current: 4 };
-/// The version of the protocol among servers, as Consul counts it; tools compare it.
-const RAFT_PROTOCOL_VERSION: u32 = 3;
-/// What a member says about keys that has none.
-const NO_KEYRING: &str = "Keyring is empty (encryption not enabled)";
+/// How long handing over and being taken out of the group may take before leaving.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Operator for Agent {
     fn members(&self, pool: Pool) -> Vec<Member> {
-        vec![self.own_member(pool)]
+        let members = self.gossip(pool).map(|pool| pool.members().borrow().clone());
+        members.iter().flat_map(|members| members.iter()).map(to_member).collect()
     }
 
     fn join<'a>(
         &'a self,
         _: &'a Call,
         address: &'a str,
-        _: Pool,
+        pool: Pool,
     ) -> Pending<'a, Result<(), Refusal>> {
-        Box::pin(async move {
-            let own = format!("{}:{}", self.setup.identity.address, self.setup.gossip_port);
-            if address == own || address == &*self.setup.identity.address {
-                return Ok(());
-            }
-            Err(Refusal::Unsupported(format!(
-                "cannot join {address}: this agent is a cluster of one and does not gossip"
-            )))
-        })
+        Box::pin(async move { self.wanted(pool)?.join(&[address.to_owned()]).await.map(drop) })
     }
 
     fn force_leave<'a>(
         &'a self,
         _: &'a Call,
         node: &'a str,
-        _: bool,
+        prune: bool,
         pool: Pool,
     ) -> Pending<'a, Result<(), Refusal>> {
         Box::pin(async move {
-            if node.eq_ignore_ascii_case(&self.own_member(pool).name) {
+            let wanted = self.wanted(pool)?;
+            let own = self.members(pool).into_iter().find(|member| *member.name == *node);
+            if own.is_some() && *node == *self.setup.identity.node {
                 return Ok(());
             }
-            Err(Refusal::Unknown(format!("no member is called {node:?}")))
+            wanted.force_leave(node, prune).await
         })
     }
 
     fn leave<'a>(&'a self, _: &'a Call) -> Pending<'a, Result<(), Refusal>> {
         Box::pin(async move {
+            self.leave_the_group().await;
+            if let Some(wan) = &self.wan {
+                wan.leave().await;
+            }
+            self.lan.leave().await;
             self.stop();
             Ok(())
         })
@@ -81,11 +89,10 @@ impl Operator for Agent {
     ) -> Pending<'a, Result<RaftView, Refusal>> {
         Box::pin(async move {
             self.refuse_elsewhere(call)?;
-            let view = self.raft_view();
-            if view.leader_address.is_none() && freshness != Freshness::Stale {
-                return Err(Refusal::NoLeader);
+            if freshness == Freshness::Stale {
+                return Ok(self.raft_view(&self.own_sight()));
             }
-            Ok(view)
+            Ok(self.raft_view(&self.leaders_sight(call).await?))
         })
     }
 
@@ -96,19 +103,23 @@ impl Operator for Agent {
     ) -> Pending<'a, Result<(), Refusal>> {
         Box::pin(async move {
             self.refuse_elsewhere(call)?;
-            let servers = self.raft_view().servers;
-            let (what, wished, is_known) = match &server {
-                ServerKey::Id(id) => ("id", id, servers.iter().any(|own| own.id == *id)),
-                ServerKey::Address(address) => {
-                    ("address", address, servers.iter().any(|own| own.address == *address))
-                }
+            let servers = self.leaders_sight(call).await?;
+            let found = servers.iter().find(|own| match &server {
+                ServerKey::Id(id) => self.full_id(&own.voter) == *id,
+                ServerKey::Address(address) => own.voter.address == **address,
+            });
+            let (what, wished) = match &server {
+                ServerKey::Id(id) => ("id", id),
+                ServerKey::Address(address) => ("address", address),
             };
-            Err(if is_known {
+            let Some(found) = found else {
+                return Err(Refusal::Unknown(format!("no server has {what} {wished:?}")));
+            };
+            if servers.iter().filter(|server| server.is_voter).count() <= 1 && found.is_voter {
                 let why = "is the last server that votes; it cannot be removed";
-                Refusal::Invalid(format!("{what} {wished:?} {why}"))
-            } else {
-                Refusal::Unknown(format!("no server has {what} {wished:?}"))
-            })
+                return Err(Refusal::Invalid(format!("{what} {wished:?} {why}")));
+            }
+            self.ask_leader(Ask::Remove(found.voter.id), call).await.map(drop)
         })
     }
 
@@ -119,59 +130,56 @@ impl Operator for Agent {
     ) -> Pending<'a, Result<(), Refusal>> {
         Box::pin(async move {
             self.refuse_elsewhere(call)?;
-            Err(match to {
-                None => Refusal::Invalid("cannot find peer".to_owned()),
-                Some(id) if id == self.setup.identity.node_id => {
-                    Refusal::Invalid("cannot transfer leadership to itself".to_owned())
+            let servers = self.leaders_sight(call).await?;
+            let next = match to {
+                None if servers.iter().filter(|server| server.is_voter).count() < 2 => {
+                    return Err(Refusal::Invalid("cannot find peer".to_owned()));
                 }
-                Some(id) => Refusal::Unknown(format!("no server has id {id:?}")),
-            })
+                None => None,
+                Some(id) => {
+                    let found = servers.iter().find(|own| self.full_id(&own.voter) == id);
+                    let Some(found) = found else {
+                        return Err(Refusal::Unknown(format!("no server has id {id:?}")));
+                    };
+                    if found.is_leader {
+                        let why = "cannot transfer leadership to itself".to_owned();
+                        return Err(Refusal::Invalid(why));
+                    }
+                    Some(found.voter.id)
+                }
+            };
+            self.ask_leader(Ask::Transfer(next), call).await.map(drop)
         })
     }
 
     fn autopilot<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<AutopilotView, Refusal>> {
         Box::pin(async move {
             self.refuse_elsewhere(call)?;
-            Ok(self.autopilot_view())
+            Ok(self.autopilot_view(&self.leaders_sight(call).await?))
         })
     }
 
     fn keyring<'a>(
         &'a self,
         _: &'a Call,
-        _: KeyringWish,
+        wish: KeyringWish,
         reach: KeyringReach,
     ) -> Pending<'a, Result<Vec<KeyringReport>, Refusal>> {
-        let report = |pool| KeyringReport {
-            datacenter: self.setup.identity.datacenter.clone(),
-            pool,
-            n_members: 1,
-            n_answers: 1,
-            n_errors: 1,
-            messages: vec![(self.own_member(pool).name, NO_KEYRING.into())],
-            keys: Vec::new(),
-        };
-        let wan = (!reach.is_local_only).then(|| report(Pool::Wan));
-        let reports = wan.into_iter().chain([report(Pool::Lan)]).collect();
-        Box::pin(std::future::ready(Ok(reports)))
+        Box::pin(async move {
+            let mut reports = Vec::new();
+            for pool in [Pool::Wan, Pool::Lan] {
+                let Some(gossip) = self.gossip(pool) else { continue };
+                if !(pool == Pool::Wan && reach.is_local_only) {
+                    let identity = &self.setup.identity;
+                    reports.push(keys::ask(gossip, identity, pool, &wish, reach).await?);
+                }
+            }
+            Ok(reports)
+        })
     }
 
-    fn datacenters<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<Vec<Datacenter>, Refusal>> {
-        Box::pin(async move {
-            let identity = &self.setup.identity;
-            let query = Query::Coordinates { node: Some(identity.node.clone()) };
-            let answered = self.peek(call, &query);
-            let known = answered.and_then(|answered| match &answered.answer.body {
-                Body::Coordinates(places) => places.first().map(|place| place.coordinate.clone()),
-                _ => None,
-            });
-            let server = NodeCoordinate {
-                node: self.own_member(Pool::Wan).name,
-                segment: Text::default(),
-                coordinate: known.unwrap_or_default(),
-            };
-            Ok(vec![Datacenter { name: identity.datacenter.clone(), servers: vec![server] }])
-        })
+    fn datacenters<'a>(&'a self, _: &'a Call) -> Pending<'a, Result<Vec<Datacenter>, Refusal>> {
+        Box::pin(async move { self.known_datacenters().await })
     }
 
     fn save<'a>(
@@ -235,122 +243,103 @@ impl Agent {
         }
     }
 
-    fn own_member(&self, pool: Pool) -> Member {
-        let identity = &self.setup.identity;
-        let server_port = self.setup.server_address.rsplit(':').next().unwrap_or_default();
-        let version = self.setup.api_version.as_str();
-        let tags = [
-            ("acls", "0"),
-            ("bootstrap", "1"),
-            ("build", version),
-            ("dc", &identity.datacenter),
-            ("id", &identity.node_id),
-            ("port", server_port),
-            ("raft_vsn", "3"),
-            ("role", "consul"),
-            ("segment", ""),
-            ("vsn", "2"),
-            ("vsn_max", "3"),
-            ("vsn_min", "2"),
-        ];
-        Member {
-            name: match pool {
-                Pool::Lan => identity.node.clone(),
-                Pool::Wan => format!("{}.{}", identity.node, identity.datacenter).into(),
-            },
-            address: identity.address.clone(),
-            port: self.setup.gossip_port,
-            tags: tags.iter().map(|(key, value)| (Text::from(*key), Text::from(*value))).collect(),
-            status: MemberStatus::Alive,
-            protocol: PROTOCOL,
-            payload: PAYLOAD,
+    fn gossip(&self, pool: Pool) -> Option<&Arc<Membership>> {
+        match pool {
+            Pool::Lan => Some(&self.lan),
+            Pool::Wan => self.wan.as_ref(),
         }
     }
 
-    fn raft_view(&self) -> RaftView {
-        let stats = self.consensus.stats();
-        let leadership = self.consensus.leadership().borrow().clone();
-        let identity = &self.setup.identity;
-        let leader_id = leadership.leader.as_ref().map(|leader| leader.id);
-        let servers = leadership.voters.iter().map(|voter| RaftServer {
-            id: identity.node_id.clone(),
-            node: identity.node.clone(),
-            address: voter.address.as_str().into(),
-            is_leader: leader_id == Some(voter.id),
-            is_voter: true,
-            protocol_version: Some(RAFT_PROTOCOL_VERSION),
-            last_index: stats.last_index,
-        });
-        RaftView {
-            servers: servers.collect(),
-            leader_address: leadership.leader.map(|leader| leader.address.into()),
-            term: stats.term,
-            last_index: stats.last_index,
-            commit_index: stats.committed_index.max(stats.applied_index),
-            applied_index: stats.applied_index,
-            snapshot_index: stats.snapshot_index,
-            voters_index: stats.voters_index,
+    fn wanted(&self, pool: Pool) -> Result<&Arc<Membership>, Refusal> {
+        let why = "this agent takes no part in the WAN pool: it is off in its configuration";
+        self.gossip(pool).ok_or_else(|| Refusal::Unsupported(why.to_owned()))
+    }
+
+    /// Is no longer a voter when this is done, if the others can do without.
+    async fn leave_the_group(&self) {
+        let servers = self.consensus.servers();
+        let own = self.consensus.node();
+        let is_in_it = servers.iter().any(|server| server.voter.id == own);
+        if !is_in_it || servers.iter().filter(|server| server.is_voter).count() <= 1 {
+            return;
+        }
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
+        if self.consensus.leadership().borrow().is_leader
+            && let Err(error) = self.consensus.transfer(None, deadline).await
+        {
+            warn!(%error, "the leadership was not handed over before leaving");
+        }
+        let call = Call { deadline: Some(deadline), ..Call::default() };
+        if let Err(refusal) = self.ask_leader(Ask::Remove(own), &call).await {
+            warn!(%refusal, "this server leaves without having been taken out of the group");
         }
     }
 
-    /// A server that is alone is well while it leads: of itself it knows nothing better.
-    fn autopilot_view(&self) -> AutopilotView {
-        let raft = self.raft_view();
-        let is_healthy = raft.leader_address.is_some();
-        let servers = raft.servers.iter().map(|server| ServerHealth {
-            id: server.id.clone(),
-            node: server.node.clone(),
-            address: server.address.clone(),
-            member_status: MemberStatus::Alive,
-            version: self.setup.api_version.clone(),
-            is_leader: server.is_leader,
-            is_voter: server.is_voter,
-            last_contact: is_healthy.then_some(Duration::ZERO),
-            last_term: raft.term,
-            last_index: server.last_index,
-            is_healthy,
-            stable_since: self.world.wall_clock().saturating_sub(self.started_at.elapsed()),
-            meta: self.setup.identity.node_meta.clone(),
-        });
-        let leader = raft.servers.iter().find(|server| server.is_leader);
-        AutopilotView {
-            is_healthy,
-            failure_tolerance: 0,
-            leader_id: leader.map(|server| server.id.clone()).unwrap_or_default(),
-            servers: servers.collect(),
+    /// The datacenters of the WAN pool, this agent's own first, then the nearer first.
+    async fn known_datacenters(&self) -> Result<Vec<Datacenter>, Refusal> {
+        let own = &self.setup.identity.datacenter;
+        let Some(wan) = &self.wan else {
+            return Ok(vec![Datacenter { name: own.clone(), servers: Vec::new() }]);
+        };
+        let places: BTreeMap<String, Coordinate> = wan.places().await?.into_iter().collect();
+        let me = places.get(&format!("{}.{own}", self.setup.identity.node));
+        let mut known: BTreeMap<Text, (Vec<NodeCoordinate>, Vec<f64>)> = BTreeMap::new();
+        for member in self.members(Pool::Wan) {
+            let Some(datacenter) = member.tag("dc").cloned() else { continue };
+            let place = places.get(member.name.as_str());
+            let (servers, distances) = known.entry(datacenter).or_default();
+            distances.push(match (me, place) {
+                (Some(me), Some(place)) => me.distance(place),
+                _ => f64::MAX,
+            });
+            let coordinate = place.map(to_model).unwrap_or_default();
+            servers.push(NodeCoordinate {
+                node: member.name,
+                segment: Text::default(),
+                coordinate,
+            });
         }
+        let mut sorted: Vec<(bool, f64, Datacenter)> = known
+            .into_iter()
+            .map(|(name, (servers, mut distances))| {
+                distances.sort_by(f64::total_cmp);
+                (name != *own, distances[distances.len() / 2], Datacenter { name, servers })
+            })
+            .collect();
+        sorted
+            .sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.name.cmp(&b.2.name)));
+        Ok(sorted.into_iter().map(|(_, _, datacenter)| datacenter).collect())
     }
+}
 
-    fn gather_metrics(&self) -> Vec<Metric> {
-        let usage = self.shared.state.load().usage();
-        let raft = self.consensus.stats();
-        let (n_kept, kept_bytes) = self.shared.memo.size();
-        let machine = self.world.process();
-        let gauges: [(&str, f64); 17] = [
-            ("runtime.alloc_bytes", machine.resident_bytes as f64),
-            ("runtime.sys_bytes", machine.virtual_bytes as f64),
-            ("runtime.num_threads", f64::from(machine.n_threads)),
-            ("raft.applied_index", raft.applied_index as f64),
-            ("raft.last_log_index", raft.last_index as f64),
-            ("raft.snapshot_index", raft.snapshot_index as f64),
-            ("raft.proposals_waiting", raft.n_waiting as f64),
-            ("raft.disk_free_bytes", raft.free_bytes as f64),
-            ("raft.term", raft.term as f64),
-            ("state.nodes", usage.n_nodes as f64),
-            ("state.services", usage.n_services as f64),
-            ("state.service_instances", usage.n_instances as f64),
-            ("state.kv_entries", usage.n_pairs as f64),
-            ("session_ttl.active", self.leases.len() as f64),
-            ("memo.answers", n_kept as f64),
-            ("memo.bytes", kept_bytes as f64),
-            ("watch.marks", self.shared.hub.n_marks() as f64),
-        ];
-        let gauges = gauges.into_iter().map(|(name, value)| Metric {
-            name: name.into(),
-            labels: Vec::new(),
-            value: MetricValue::Gauge(value),
-        });
-        let sources = self.metric_sources.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        gauges.chain(sources.iter().flat_map(|source| source())).collect()
+/// A place on the map, in the words of the model.
+pub(crate) fn to_model(place: &Coordinate) -> muster_model::coordinate::Coordinate {
+    muster_model::coordinate::Coordinate {
+        vector: place.vector,
+        error: place.error,
+        adjustment: place.adjustment,
+        height: place.height,
+    }
+}
+
+fn status_of(member: &muster_gossip::Member) -> MemberStatus {
+    match member.status {
+        Status::Alive | Status::Suspect => MemberStatus::Alive,
+        Status::Leaving => MemberStatus::Leaving,
+        Status::Left => MemberStatus::Left,
+        Status::Failed => MemberStatus::Failed,
+    }
+}
+
+fn to_member(member: &muster_gossip::Member) -> Member {
+    let tags = member.profile.tags.iter();
+    Member {
+        name: member.name().as_str().into(),
+        address: member.address().ip().to_string().into(),
+        port: member.address().port(),
+        tags: tags.map(|(key, value)| (Text::from(key), Text::from(value))).collect(),
+        status: status_of(member),
+        protocol: PROTOCOL,
+        payload: PAYLOAD,
     }
 }

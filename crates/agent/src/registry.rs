@@ -14,6 +14,7 @@ use muster_state::authorize::{Access, needed_by_command, needed_by_query};
 use tokio::time::Instant;
 
 use crate::agent::Agent;
+use crate::helm::Ask;
 
 impl Registry for Agent {
     fn submit<'a>(
@@ -70,8 +71,7 @@ impl Registry for Agent {
         Box::pin(async move {
             self.require_own_datacenter(call)?;
             self.authorize(call, || needed_by_query(&Query::Session { id: session_id.clone() }))?;
-            self.catch_up(call).await?;
-            self.renew_session(session_id, self.deadline(call)).await
+            self.ask_leader(Ask::Renew(session_id.clone()), call).await.map(drop)
         })
     }
 }
@@ -132,11 +132,30 @@ impl Agent {
         answer
     }
 
-    /// How this server stands. It leads or there is no leader: who follows comes with the peers.
+    /// How this server stands.
     pub(crate) fn standing(&self, freshness: Freshness) -> Standing {
-        let knows_leader = self.consensus.confirmed().is_some()
-            || self.consensus.leadership().borrow().leader.is_some();
-        Standing { knows_leader, last_contact: Duration::ZERO, freshness }
+        if self.consensus.confirmed().is_some() {
+            return Standing { knows_leader: true, last_contact: Duration::ZERO, freshness };
+        }
+        let leads = self.consensus.leadership().borrow().is_leader;
+        let knows_leader = self.consensus.leader().is_some();
+        let last_contact =
+            if leads && knows_leader { Duration::ZERO } else { self.consensus.silence() };
+        Standing { knows_leader, last_contact, freshness }
+    }
+
+    /// Submits what this server decided as the leader of `term`. It is refused if it no longer is,
+    /// so that nothing it alone remembered reaches another leader.
+    pub(crate) async fn submit_as_leader(
+        &self,
+        command: Command,
+        term: u64,
+    ) -> Result<Outcome, Refusal> {
+        let deadline = self.deadline(&Call::default());
+        let entry = muster_model::encode(&command);
+        let decided =
+            self.consensus.propose_in_term(entry, term, deadline).await.map_err(refuse)?;
+        muster_model::decode(&decided.outcome).map_err(|error| Refusal::Internal(error.to_string()))
     }
 }
 

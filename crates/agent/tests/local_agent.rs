@@ -53,6 +53,7 @@ impl House {
             folder: PathBuf::from("/data/local"),
             settings: Settings::default(),
             allowed: Allowed::default(),
+            spread: None,
         };
         let world = Arc::new(Real::with_files(Arc::new(self.disk.clone())));
         let started = Voucher::start(world, self.bench.clone(), setup, files).await;

@@ -71,6 +71,18 @@ impl Consensus {
         self.offer(Proposal::Command(command), deadline).await
     }
 
+    /// Offers a command only if this server leads in this very term: what a leader decided by what
+    /// it alone remembers must not reach another leader.
+    pub async fn propose_in_term(
+        &self,
+        command: Bytes,
+        term: u64,
+        deadline: Instant,
+    ) -> Result<Decided, ProposeError> {
+        let offered = self.engine.write_in_term(Proposal::Command(command), term);
+        timeout_at(deadline, offered).await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
     pub(crate) async fn offer(
         &self,
         proposal: Proposal,
@@ -142,6 +154,18 @@ impl Consensus {
                 Ok(None) => self.pause(deadline).await?,
                 Err(_late) => return Err(ProposeError::Unknown),
             }
+        }
+    }
+
+    /// Confirms with a quorum that *this* server leads, and returns the index to read at.
+    pub async fn confirm_here(&self, deadline: Instant) -> Result<u64, ProposeError> {
+        if let Some(index) = self.confirmed() {
+            return Ok(index);
+        }
+        match timeout_at(deadline, self.engine.confirm()).await {
+            Ok(Some(index)) => Ok(index),
+            Ok(None) => Err(ProposeError::NotLeader(self.leadership.borrow().leader.clone())),
+            Err(_late) => Err(ProposeError::Unknown),
         }
     }
 
@@ -228,11 +252,7 @@ impl Consensus {
     ) -> io::Result<Bytes> {
         let proposal = match message {
             Message::Confirm => {
-                let confirmed = match self.confirmed() {
-                    Some(index) => Some(index),
-                    None => timeout_at(deadline, self.engine.confirm()).await.unwrap_or(None),
-                };
-                return Ok(encode(&confirmed));
+                return Ok(encode(&self.confirm_here(deadline).await.ok()));
             }
             Message::Propose(bytes) => Proposal::Command(Vec::from(bytes).into()),
             Message::Restore(bytes) => Proposal::Restore(Vec::from(bytes).into()),

@@ -20,7 +20,7 @@ pub const TAGS_MAX: usize = 64;
 pub const LABEL_BYTES_MAX: usize = 64;
 
 /// Bytes of an event, name and payload together.
-pub const EVENT_BYTES_MAX: usize = 512;
+pub const EVENT_BYTES_MAX: usize = 1_024;
 /// Events whose content is kept for who asks for the recent ones and for push-pull.
 pub const RECENT_EVENTS_MAX: usize = 256;
 /// How far behind the clock an event or question may be and still be told from a repetition.

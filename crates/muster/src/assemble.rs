@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_agent::local::Voucher;
-use muster_agent::{Agent, telemetry};
+use muster_agent::{Agent, Ports, telemetry};
 use muster_front_consul::Front;
 use muster_front_dns as dns;
 use muster_listen::Census;
@@ -66,15 +66,19 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     let (folder, identity) = identity::open(&world, &data_folder, config).await?;
     let http = bind_http(config, &*host)?;
     let sockets = bind_dns(config, &*host)?;
+    let ports = Ports::bind(&*host, &translate::ports(config, &identity)?)
+        .map_err(|failed| cannot_bind(failed.what, &failed.at.to_string(), &failed.error))?;
 
     let reload = Arc::new(translate::Reload::new(&launch));
     let names_at = sockets.udp.first().and_then(|socket| socket.local_address().ok());
     let (own, data) = (identity.clone(), data_folder.clone());
     let setup = translate::agent(config, own, data, names_at, reload.clone());
-    let agent = Agent::start(world.clone(), logs, folder, setup)
+    let bound = addresses(&http, &sockets, &ports);
+    let agent = Agent::start(world.clone(), logs, folder, setup, ports)
         .await
         .map_err(|error| error.to_string())?;
-    let (local, declared) = translate::local(config, identity.clone(), data_folder)?;
+    let spread = agent.lan().clone();
+    let (local, declared) = translate::local(config, identity.clone(), data_folder, spread)?;
     let voucher = Voucher::start(world.clone(), agent.clone(), local, declared)
         .await
         .map_err(|error| error.to_string())?;
@@ -91,7 +95,6 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     let watches = Arc::new(Watches::new(host.clone(), own_address));
     reload.arm(&agent, &voucher, &names, &watches);
 
-    let bound = addresses(&http, &sockets);
     let web: Vec<_> = http
         .into_iter()
         .map(|listener| muster_listen::serve(listener, web.clone(), census.clone()))
@@ -201,12 +204,24 @@ fn cannot_bind(what: &str, at: &str, error: &std::io::Error) -> String {
 fn addresses(
     http: &[Box<dyn muster_listen::Listener>],
     sockets: &dns::Sockets,
+    ports: &Ports,
 ) -> serde_json::Value {
     let told = |listeners: &[Box<dyn muster_listen::Listener>]| {
         let addresses = listeners.iter().filter_map(|listener| listener.local_address().ok());
         addresses.map(|address| address.to_string()).next()
     };
-    json!({ "http": told(http), "dns": told(&sockets.tcp) })
+    let (server, lan, wan) = match ports.addresses() {
+        Ok((server, lan, wan)) => (Some(server.to_string()), Some(lan), wan),
+        Err(_) => (None, None, None),
+    };
+    let gossip = |at: Option<SocketAddr>| at.map(|at| at.to_string());
+    json!({
+        "http": told(http),
+        "dns": told(&sockets.tcp),
+        "server": server,
+        "serf_lan": gossip(lan),
+        "serf_wan": gossip(wan),
+    })
 }
 
 fn seed(world: &dyn World) -> u64 {

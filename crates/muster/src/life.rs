@@ -99,15 +99,26 @@ async fn wait(running: &Running, mut signals: Signals) -> End {
             }
             _ = signals.interrupt.recv() => {
                 info!("interrupted");
-                return if running.leaves_on_interrupt { End::Left } else { End::Stopped };
+                return depart(running, running.leaves_on_interrupt).await;
             }
             _ = signals.terminate.recv() => {
                 info!("terminated");
-                return if running.leaves_on_terminate { End::Left } else { End::Stopped };
+                return depart(running, running.leaves_on_terminate).await;
             }
             _ = signals.hang_up.recv() => reload(running.agent.as_ref()).await,
         }
     }
+}
+
+/// Leaves the cluster first, where that is wished.
+async fn depart(running: &Running, leaves: bool) -> End {
+    if !leaves {
+        return End::Stopped;
+    }
+    if let Err(refusal) = running.agent.leave(&Call::default()).await {
+        warn!(%refusal, "the cluster was not left in good order");
+    }
+    End::Left
 }
 
 async fn reload(operator: &dyn Operator) {

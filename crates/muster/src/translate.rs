@@ -7,12 +7,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
+use base64::Engine;
 use http::{HeaderName, HeaderValue};
+use muster_agent::care::CareSettings;
 use muster_agent::checks::Allowed;
 use muster_agent::local::{LocalSetup, Voucher};
-use muster_agent::setup::{Declared, Setup};
+use muster_agent::membership::Membership;
+use muster_agent::ports::PortSetup;
+use muster_agent::setup::{Declared, GossipSetup, Setup};
 use muster_agent::telemetry::Style;
-use muster_agent::{Agent, CheckSettings, ConsensusSettings};
+use muster_agent::{
+    Agent, CheckSettings, ConsensusSettings, GossipSettings, GuardSettings, Joins, Key,
+};
 use muster_front_consul as front;
 use muster_front_dns as dns;
 use muster_listen::Limits;
@@ -24,11 +30,15 @@ use muster_registry::{Pending, Refusal};
 use crate::cli::Launch;
 use crate::cli::agent::AgentFlags;
 use crate::cli::local::API_VERSION;
+use crate::config::cluster::GossipConfig;
+use crate::config::setting::Port;
 use crate::config::{CalledAs, Config};
 use crate::watches::Watches;
 
 /// Where `--dev` keeps its files, in memory.
 const FOLDER_IN_MEMORY: &str = "/muster";
+/// Consul's usual scale of suspicion, which stands for our own usual one.
+const SUSPICION_OF_CONSUL: u32 = 4;
 /// The port of a recursor that names none.
 const DNS_PORT: u16 = 53;
 
@@ -65,7 +75,6 @@ pub fn agent(
     dns_address: Option<SocketAddr>,
     reload: Arc<Reload>,
 ) -> Setup {
-    let server_port = config.ports.server.0.unwrap_or(0);
     let authority = config.connect.enabled.then(|| cluster_id(config, &identity));
     Setup {
         settings: settings(config, &identity, dns_address),
@@ -74,8 +83,10 @@ pub fn agent(
             raft_multiplier: config.performance.raft_multiplier,
             ..ConsensusSettings::default()
         },
-        server_address: format!("{}:{server_port}", identity.address).into(),
-        gossip_port: config.ports.serf_lan.0.unwrap_or(0),
+        expects: expects(config),
+        care: care(config),
+        gossip: gossip(config),
+        guard: GuardSettings::default(),
         identity,
         data_folder,
         authority,
@@ -83,6 +94,94 @@ pub fn agent(
         reload: Arc::new(move || reload.clone().run()),
         api_version: API_VERSION.into(),
     }
+}
+
+/// How many servers found the group together; 0: this one waits to be taken in.
+fn expects(config: &Config) -> usize {
+    if config.bootstrap { 1 } else { config.bootstrap_expect as usize }
+}
+
+fn care(config: &Config) -> CareSettings {
+    let autopilot = &config.autopilot;
+    CareSettings {
+        removes_failed: autopilot.cleanup_dead_servers,
+        last_contact_max: autopilot.last_contact_threshold,
+        entries_behind_max: autopilot.max_trailing_logs,
+        stabilization: autopilot.server_stabilization_time,
+        voters_min: autopilot.min_quorum as usize,
+    }
+}
+
+/// How the agent gossips. The key was verified with the rest of the configuration.
+fn gossip(config: &Config) -> GossipSetup {
+    let ports = (config.ports.serf_lan.0.unwrap_or(0), config.ports.serf_wan.0.unwrap_or(0));
+    let joins = |addresses: &[String], interval, tries_max| Joins {
+        addresses: addresses.to_vec(),
+        interval,
+        tries_max,
+    };
+    let reaped = |settings: GossipSettings, reap_failed_after| GossipSettings {
+        reap_failed_after,
+        ..settings
+    };
+    let lan = pool(&config.gossip_lan, GossipSettings::lan());
+    let wan = pool(&config.gossip_wan, GossipSettings::wan());
+    GossipSetup {
+        lan: reaped(lan, config.reconnect_timeout),
+        wan: reaped(wan, config.reconnect_timeout_wan),
+        lan_joins: joins(&config.retry_join, config.retry_interval, config.retry_max),
+        wan_joins: joins(&config.retry_join_wan, config.retry_interval_wan, config.retry_max_wan),
+        key: gossip_key(config.encrypt.reveal()),
+        usual_ports: match ports {
+            (0, 0) => GossipSetup::default().usual_ports,
+            ports => ports,
+        },
+    }
+}
+
+fn gossip_key(text: &str) -> Option<Key> {
+    let bytes = base64::prelude::BASE64_STANDARD.decode(text).ok()?;
+    Key::new(&bytes).ok()
+}
+
+/// The timing of a pool: what the configuration changes of what is usual.
+fn pool(config: &GossipConfig, usual: GossipSettings) -> GossipSettings {
+    GossipSettings {
+        gossip_interval: config.gossip_interval,
+        gossip_nodes: config.gossip_nodes as usize,
+        probe_interval: config.probe_interval,
+        probe_timeout: config.probe_timeout,
+        retransmit_mult: config.retransmit_mult,
+        suspicion_mult: match config.suspicion_mult {
+            SUSPICION_OF_CONSUL => usual.suspicion_mult,
+            chosen => f64::from(chosen),
+        },
+        ..usual
+    }
+}
+
+/// Where the ports towards other agents are to be bound.
+///
+/// # Errors
+/// If an address is none.
+pub fn ports(config: &Config, identity: &Identity) -> Result<PortSetup, String> {
+    let bound = |address: &str, port: Port| -> Result<SocketAddr, String> {
+        let first = address.split_whitespace().next().unwrap_or_default();
+        let bare = first.trim_start_matches('[').trim_end_matches(']');
+        let ip = bare.parse().map_err(|_| format!("bind_addr {address:?} is not an IP address"))?;
+        Ok(SocketAddr::new(ip, port.0.unwrap_or(0)))
+    };
+    let or_bind = |address: &str| match address {
+        "" => config.bind_addr.clone(),
+        own => own.to_owned(),
+    };
+    let takes_part = identity.is_server && config.ports.serf_wan.0.is_some();
+    let wan = takes_part.then(|| bound(&or_bind(&config.serf_wan), config.ports.serf_wan));
+    Ok(PortSetup {
+        server: bound(&config.bind_addr, config.ports.server)?,
+        lan: bound(&or_bind(&config.serf_lan), config.ports.serf_lan)?,
+        wan: wan.transpose()?,
+    })
 }
 
 /// The trust domain of the certificate authority: the one configured, else the node that began it.
@@ -131,9 +230,11 @@ pub fn local(
     config: &Config,
     identity: Identity,
     data_folder: PathBuf,
+    spread: Arc<Membership>,
 ) -> Result<(LocalSetup, Declared), String> {
     let setup = LocalSetup {
         identity,
+        spread: Some(spread),
         folder: data_folder.join("local"),
         settings: CheckSettings {
             update_interval: config.check_update_interval,

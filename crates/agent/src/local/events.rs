@@ -1,8 +1,13 @@
-//! User events: fired here, kept here. Gossip will spread them between agents.
+//! User events: fired at any agent, spread by gossip, kept by those whom they concern.
+//!
+//! What gossip carries is the event with its filters in one body; the name travels beside it. An
+//! agent without a gossip pool (in tests) keeps what it fires itself.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
 use muster_model::Text;
 use muster_registry::Refusal;
 use muster_registry::local::{EVENTS_KEPT, Event, Identity, NewEvent, Vouched};
@@ -35,32 +40,71 @@ impl Events {
         self.published.subscribe()
     }
 
-    /// Fires an event. It is kept here only if its filters fit this agent, like anybody's.
-    pub(super) fn fire(
-        &self,
-        fired: NewEvent,
-        id: Text,
-        identity: &Identity,
-        vouched: &Vouched,
-    ) -> Result<Arc<Event>, Refusal> {
-        let n_bytes = fired.name.len() + fired.payload.len();
+    /// An event as gossip carries it, once its filters and its size are found to be right.
+    pub(super) fn pack(event: &NewEvent, id: &Text) -> Result<Vec<u8>, Refusal> {
+        let n_bytes = event.name.len() + event.payload.len();
         if n_bytes > EVENT_BYTES_MAX {
             let n_bytes_max = EVENT_BYTES_MAX;
             return Err(Refusal::TooLarge { what: "an event", n_bytes, n_bytes_max });
         }
-        let concerns_us = Filters::new(&fired)?.fit(identity, vouched);
+        Filters::new(event)?;
+        let body = EventBody {
+            id: id.clone(),
+            payload: event.payload.to_vec().into(),
+            node_filter: event.node_filter.clone(),
+            service_filter: event.service_filter.clone(),
+            tag_filter: event.tag_filter.clone(),
+        };
+        Ok(minicbor::to_vec(&body).expect("writing to a Vec cannot fail"))
+    }
+
+    /// An event as it came by gossip; nothing where another version wrote it otherwise.
+    pub(super) fn unpack(name: &str, body: &[u8], lamport_time: u64) -> Option<Event> {
+        let body: EventBody = minicbor::decode(body).ok()?;
+        let fired = NewEvent {
+            name: name.into(),
+            payload: Vec::from(body.payload).into(),
+            node_filter: body.node_filter,
+            service_filter: body.service_filter,
+            tag_filter: body.tag_filter,
+        };
+        Some(Event { id: body.id, fired, lamport_time })
+    }
+
+    /// The Lamport time of an event that is fired where there is no gossip.
+    pub(super) fn next_time(&self) -> u64 {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).lamport_time + 1
+    }
+
+    /// Keeps an event if it concerns this agent.
+    pub(super) fn take_in(&self, event: Arc<Event>, identity: &Identity, vouched: &Vouched) {
+        let Ok(filters) = Filters::new(&event.fired) else { return };
+        let concerns_us = filters.fit(identity, vouched);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.lamport_time += 1;
-        let event = Arc::new(Event { id, fired, lamport_time: kept.lamport_time });
+        kept.lamport_time = kept.lamport_time.max(event.lamport_time);
         if concerns_us {
-            kept.events.push_back(event.clone());
+            kept.events.push_back(event);
             if kept.events.len() > EVENTS_KEPT {
                 kept.events.pop_front();
             }
             self.published.send_replace(kept.events.iter().cloned().collect());
         }
-        Ok(event)
     }
+}
+
+/// What gossip carries of an event beside its name.
+#[derive(Encode, Decode)]
+struct EventBody {
+    #[n(0)]
+    id: Text,
+    #[n(1)]
+    payload: ByteVec,
+    #[n(2)]
+    node_filter: Text,
+    #[n(3)]
+    service_filter: Text,
+    #[n(4)]
+    tag_filter: Text,
 }
 
 /// Whom an event concerns.

@@ -23,7 +23,7 @@ use muster_registry::{Call, LocalAgent, Pending, Refusal, Registry};
 use muster_world::World;
 use rand::rngs::{SmallRng, StdRng};
 use rand::{Rng, SeedableRng};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -33,6 +33,7 @@ use super::journal::{Journal, JournalError, Saving};
 use super::pusher;
 use super::saved::Saved;
 use crate::checks::{Allowed, Runner};
+use crate::membership::Membership;
 use crate::setup::Declared;
 
 /// How long a verb waits for the catalog if its caller did not say.
@@ -43,7 +44,7 @@ const OBSERVATIONS_MAX: usize = 4_096;
 const OBSERVATIONS_AT_ONCE: usize = 256;
 
 /// How a local agent is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LocalSetup {
     /// Who it is.
     pub identity: Identity,
@@ -53,6 +54,8 @@ pub struct LocalSetup {
     pub settings: Settings,
     /// What checks may do.
     pub allowed: Allowed,
+    /// The pool that spreads its events; nothing: it keeps them to itself.
+    pub spread: Option<Arc<Membership>>,
 }
 
 /// The body of [`LocalAgent`]. Its tasks end with it.
@@ -76,6 +79,7 @@ pub(super) struct Shared {
     journal: Arc<Journal>,
     runner: Runner,
     events: Events,
+    spread: Option<Arc<Membership>>,
     event_ids: Mutex<StdRng>,
     /// Something follows from time alone, and earlier than was known.
     has_earlier_deadline: Notify,
@@ -129,16 +133,19 @@ impl Voucher {
             journal,
             runner,
             events: Events::new(),
+            spread: setup.spread,
             has_earlier_deadline: Notify::new(),
             started_at: Instant::now(),
         });
         shared.restore(saved, files);
-        let tasks = vec![
+        let heard = shared.spread.as_ref().map(|spread| spread.events());
+        let mut tasks = vec![
             tokio::spawn(keeping).abort_handle(),
             tokio::spawn(pusher::run(shared.clone())).abort_handle(),
             tokio::spawn(keep_time(shared.clone())).abort_handle(),
             tokio::spawn(take_in(shared.clone(), observations)).abort_handle(),
         ];
+        tasks.extend(heard.map(|heard| tokio::spawn(listen(shared.clone(), heard)).abort_handle()));
         Ok(Voucher { shared, tasks })
     }
 
@@ -522,17 +529,50 @@ impl LocalAgent for Voucher {
         _call: &'a Call,
         event: NewEvent,
     ) -> Pending<'a, Result<Arc<Event>, Refusal>> {
-        let bytes = {
-            let mut chance = self.shared.event_ids.lock().unwrap_or_else(PoisonError::into_inner);
-            chance.random()
-        };
-        let id = uuid::Builder::from_random_bytes(bytes).into_uuid().to_string();
-        let vouched = self.shared.vouched.borrow().clone();
-        let fired = self.shared.events.fire(event, id.into(), &self.shared.identity, &vouched);
-        Box::pin(std::future::ready(fired))
+        Box::pin(self.shared.fire(event))
     }
 
     fn events(&self) -> watch::Receiver<Arc<[Arc<Event>]>> {
         self.shared.events.watch()
+    }
+}
+
+impl Shared {
+    async fn fire(&self, event: NewEvent) -> Result<Arc<Event>, Refusal> {
+        let bytes = {
+            let mut chance = self.event_ids.lock().unwrap_or_else(PoisonError::into_inner);
+            chance.random()
+        };
+        let id = Text::from(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string());
+        let body = Events::pack(&event, &id)?;
+        let Some(spread) = &self.spread else {
+            let lamport_time = self.events.next_time();
+            let fired = Arc::new(Event { id, fired: event, lamport_time });
+            self.hear(fired.clone());
+            return Ok(fired);
+        };
+        let lamport_time = spread.fire(&event.name, body).await?;
+        Ok(Arc::new(Event { id, fired: event, lamport_time }))
+    }
+
+    fn hear(&self, event: Arc<Event>) {
+        let vouched = self.vouched.borrow().clone();
+        self.events.take_in(event, &self.identity, &vouched);
+    }
+}
+
+/// Takes in what gossip brings, this agent's own events among it.
+async fn listen(shared: Arc<Shared>, mut events: broadcast::Receiver<muster_gossip::event::Event>) {
+    loop {
+        match events.recv().await {
+            Ok(event) => match Events::unpack(&event.name, &event.payload, event.time) {
+                Some(event) => shared.hear(Arc::new(event)),
+                None => tracing::debug!(name = event.name, "an event is not understood"),
+            },
+            Err(broadcast::error::RecvError::Lagged(n)) => {
+                tracing::warn!(n, "events came faster than they were taken in");
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
     }
 }

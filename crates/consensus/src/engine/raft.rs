@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, Fatal as RaftFatal, RaftError};
+use openraft::impls::ProgressResponder;
+use openraft::impls::leader_id_std::LeaderId;
+use openraft::vote::RaftLeaderId;
 use openraft::{ChangeMembers, Instant, Raft, RaftMetrics, ReadPolicy, ServerState};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -131,6 +134,25 @@ impl Engine {
         match self.raft.client_write(proposal).await {
             Ok(written) => Ok(Decided { index: written.log_id.index(), outcome: written.data.0 }),
             Err(error) => Err(not_written(error)),
+        }
+    }
+
+    /// Offers an entry only if this server leads in this very term.
+    pub(crate) async fn write_in_term(
+        &self,
+        proposal: Proposal,
+        term: u64,
+    ) -> Result<Decided, ProposeError> {
+        let (responder, written) = ProgressResponder::complete_only();
+        let leader = LeaderId::new(term, *self.raft.node_id()).to_committed();
+        let offered = self.raft.write(proposal).responder(responder).with_leader(leader);
+        offered.await.map_err(|_| ProposeError::Stopped)?;
+        match written.await {
+            Ok(Ok(written)) => {
+                Ok(Decided { index: written.log_id.index(), outcome: written.data.0 })
+            }
+            Ok(Err(error)) => Err(not_written(RaftError::APIError(error))),
+            Err(_gone) => Err(ProposeError::Unknown),
         }
     }
 

@@ -8,7 +8,7 @@ settings! {
     /// Timing of elections and of calls to servers.
     pub struct PerformanceConfig {
         /// Scales election timing, 1 to 10. Higher: calmer on slow machines, slower fail-over.
-        raft_multiplier: u32 = 5,
+        raft_multiplier: u32 = 1,
         /// How long a server that leaves drains before it stops.
         leave_drain_time: Duration = Duration::from_secs(5),
         /// How long a call is retried while there is no leader.

@@ -291,8 +291,6 @@ fn unserved(config: &Config, report: &mut Report) {
         !config.retry_join.is_empty() || !config.retry_join_wan.is_empty(),
         "retry_join: joining other agents comes with a later version",
     );
-    warn(config.bootstrap_expect > 1, "bootstrap_expect: clusters come with a later version");
-    warn(!config.encrypt.reveal().is_empty(), "encrypt: gossip comes with a later version");
     warn(config.audit.enabled, "audit.enabled: no log of requests is kept");
 }
 

@@ -1,0 +1,177 @@
+//! The servers of this datacenter among themselves: how consensus reaches its peers over the
+//! internal protocol, and who may speak to this server.
+//!
+//! What consensus says is carried as it is, a call or a line, on a connection of its own urgency.
+//! Only a server of this datacenter may bring such messages. What a leader is asked for beyond the
+//! log is in [`crate::helm`].
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+use muster_consensus::peers::Pending;
+use muster_consensus::{Line, LineReceiver, LineSender, Peers, Unreachable, Urgency, Voter};
+use muster_rpc::{Fault, Handler, Lane, Opened, Peer, Pool, Receiver, Sender, Serving};
+use tokio::time::Instant;
+
+use crate::agent::Agent;
+use crate::helm;
+
+/// A call of consensus.
+pub(crate) const CALL: u16 = 1;
+/// A line of consensus.
+pub(crate) const LINE: u16 = 2;
+/// Something that a server is asked beyond the log.
+pub(crate) const HELM: u16 = 3;
+
+// ---------------------------------------------------------------- going out
+
+/// The way to the other servers.
+pub(crate) struct Way(pub(crate) Arc<Pool>);
+
+fn lane(urgency: Urgency) -> Lane {
+    match urgency {
+        Urgency::Urgent => Lane::Urgent,
+        Urgency::Log => Lane::Log,
+        Urgency::Bulk => Lane::Bulk,
+    }
+}
+
+/// Where a server listens; its address in the group is always one.
+pub(crate) fn address_of(voter: &Voter) -> Result<SocketAddr, Fault> {
+    let parsed = voter.address.parse();
+    parsed.map_err(|_| Fault::Unreachable(format!("{:?} is no address", voter.address)))
+}
+
+fn unreachable(fault: Fault) -> Unreachable {
+    let may_have_arrived = fault.may_have_been_served();
+    let why = match fault {
+        Fault::Refused(words) => String::from_utf8_lossy(&words).into_owned(),
+        other => other.to_string(),
+    };
+    Unreachable { why, may_have_arrived }
+}
+
+impl Peers for Way {
+    fn call<'a>(
+        &'a self,
+        to: &'a Voter,
+        urgency: Urgency,
+        message: Bytes,
+        deadline: Instant,
+    ) -> Pending<'a, Result<Bytes, Unreachable>> {
+        Box::pin(async move {
+            let address = address_of(to).map_err(unreachable)?;
+            let called = self.0.call(address, lane(urgency), CALL, message, deadline).await;
+            called.map_err(unreachable)
+        })
+    }
+
+    fn open<'a>(
+        &'a self,
+        to: &'a Voter,
+        urgency: Urgency,
+        first: Bytes,
+        deadline: Instant,
+    ) -> Pending<'a, Result<Line, Unreachable>> {
+        Box::pin(async move {
+            let address = address_of(to).map_err(unreachable)?;
+            let opened = self.0.open(address, lane(urgency), LINE, first, deadline).await;
+            let (sender, receiver) = opened.map_err(unreachable)?.split();
+            Ok(line(sender, receiver))
+        })
+    }
+}
+
+fn line(sender: Sender, receiver: Receiver) -> Line {
+    Line { sender: Box::new(Sends(sender)), receiver: Box::new(Receives(receiver)) }
+}
+
+struct Sends(Sender);
+
+impl LineSender for Sends {
+    fn send(&mut self, message: Bytes) -> Pending<'_, Result<(), Unreachable>> {
+        Box::pin(async move { self.0.send(message).await.map_err(unreachable) })
+    }
+
+    fn end(&mut self) -> Pending<'_, Result<(), Unreachable>> {
+        Box::pin(std::future::ready(self.0.finish().map_err(unreachable)))
+    }
+}
+
+struct Receives(Receiver);
+
+impl LineReceiver for Receives {
+    fn next(&mut self) -> Pending<'_, Result<Option<Bytes>, Unreachable>> {
+        Box::pin(async move { self.0.next().await.map_err(unreachable) })
+    }
+}
+
+// ---------------------------------------------------------------- coming in
+
+/// Serves what other agents ask of this server.
+pub(crate) struct Reception {
+    datacenter: String,
+    agent: OnceLock<Weak<Agent>>,
+}
+
+impl Reception {
+    pub(crate) fn new(datacenter: &str) -> Arc<Reception> {
+        Arc::new(Reception { datacenter: datacenter.to_owned(), agent: OnceLock::new() })
+    }
+
+    /// From now on there is somebody to serve.
+    pub(crate) fn open(&self, agent: &Arc<Agent>) {
+        self.agent.get_or_init(|| Arc::downgrade(agent));
+    }
+}
+
+impl Handler for Reception {
+    fn admit(&self, peer: &Peer) -> Result<(), String> {
+        if peer.hello.datacenter == self.datacenter {
+            return Ok(());
+        }
+        Err(format!(
+            "this server belongs to datacenter {:?} and the caller says {:?}: use an address of \
+             the caller's own datacenter, or set the same datacenter on both",
+            self.datacenter, peer.hello.datacenter
+        ))
+    }
+
+    fn serve(self: Arc<Self>, from: Arc<Peer>, opened: Opened) -> Serving {
+        Box::pin(async move {
+            let Some(agent) = self.agent.get().and_then(Weak::upgrade) else {
+                return opened.refuse(Bytes::from_static(b"the server is starting")).await;
+            };
+            match opened.method {
+                CALL | LINE | HELM if !from.hello.is_server => {
+                    let why = "only a server of this datacenter may ask for that";
+                    opened.refuse(Bytes::from_static(why.as_bytes())).await;
+                }
+                CALL => answer_call(&agent, opened).await,
+                LINE => serve_line(&agent, &from, opened).await,
+                HELM => helm::serve(&agent, opened).await,
+                other => {
+                    let why = format!("method {other} is not known to this version");
+                    opened.refuse(why.into()).await;
+                }
+            }
+        })
+    }
+}
+
+async fn answer_call(agent: &Agent, opened: Opened) {
+    match agent.consensus.answer(&opened.body, opened.deadline).await {
+        // An error says that nobody waits any more.
+        Ok(answer) => drop(opened.answer(answer).await),
+        Err(error) => opened.refuse(error.to_string().into()).await,
+    }
+}
+
+async fn serve_line(agent: &Agent, from: &Peer, opened: Opened) {
+    let first = opened.body.clone();
+    let (sender, receiver) = opened.exchange.split();
+    if let Err(error) = agent.consensus.serve_line(&first, line(sender, receiver)).await {
+        tracing::debug!(%from, %error, "a line of consensus was broken off");
+    }
+}

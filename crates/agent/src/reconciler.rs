@@ -1,0 +1,128 @@
+//! The leader tells the catalog what gossip knows: the rules are `health`'s, this is their clock.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use muster_gossip::{Member, Status as Gossiped};
+use muster_health::Moment;
+use muster_health::guard::{self, Guard, Subject};
+use muster_health::reconcile::{
+    CatalogNode, MemberFact, MemberStatus, Reconcile, ServerFact, Settings, Sight,
+};
+use muster_model::answer::{Body, NodeDetail};
+use muster_model::query::NodeFilter;
+use muster_model::{Query, Text};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::warn;
+
+use crate::agent::Agent;
+use crate::leader::server_facts;
+use crate::tags;
+
+/// Everything is compared again after this long, whatever happens.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(60);
+/// The pause before a repair that was refused is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Changes of members within this time are compared together.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// The guard over nodes, as this leader keeps it.
+pub(crate) struct NodeGuard(Mutex<Guard<Subject>>);
+
+impl NodeGuard {
+    pub(crate) fn new(settings: guard::Settings) -> NodeGuard {
+        NodeGuard(Mutex::new(Guard::new(settings)))
+    }
+
+    /// Held for one comparison; nothing is awaited meanwhile.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Guard<Subject>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, settings: guard::Settings) {
+        *self.lock() = Guard::new(settings);
+    }
+}
+
+/// Compares and repairs for as long as this server leads in `term`.
+pub(crate) async fn run(agent: &Agent, term: u64) {
+    let began_at = Instant::now();
+    let mut members = agent.lan.members();
+    let mut reconcile = Reconcile::new(Settings::default());
+    agent.guard.begin(agent.setup.guard);
+    loop {
+        let now = Moment::after_start(began_at.elapsed());
+        let seen = members.borrow_and_update().clone();
+        let facts: Vec<MemberFact> = seen.iter().map(|member| fact(agent, member)).collect();
+        let catalog = catalog_of(agent);
+        let sight =
+            Sight { own_node: &agent.setup.identity.node, members: &facts, catalog: &catalog };
+        let (repair, guard_due) = {
+            let mut guard = agent.guard.lock();
+            // Who is released fails at the comparison that follows.
+            guard.release(now);
+            let repair = reconcile.compare(sight, &mut guard, now);
+            (repair, guard.next_deadline())
+        };
+        for conflict in repair.conflicts {
+            warn!(
+                node_id = %conflict.node_id, kept = %conflict.kept,
+                "member {} has the node id of another: give it a node_id of its own",
+                conflict.passed_over
+            );
+        }
+        let mut is_refused = false;
+        for command in repair.commands {
+            if let Err(refusal) = agent.submit_as_leader(command, term).await {
+                warn!(%refusal, "the catalog could not be told of members; tries again");
+                is_refused = true;
+                break;
+            }
+        }
+        if is_refused {
+            sleep(RETRY_AFTER).await;
+            continue;
+        }
+        let dues = [reconcile.next_deadline(now), guard_due].into_iter().flatten().min();
+        let due = dues.map(|due| began_at + due.since_start());
+        let next = Instant::now() + COMPARE_INTERVAL;
+        tokio::select! {
+            biased;
+            changed = members.changed() => match changed {
+                Ok(()) => sleep(GATHER).await,
+                Err(_) => return,
+            },
+            () = sleep_until(due.unwrap_or(next).min(next)) => {}
+        }
+    }
+}
+
+fn fact(agent: &Agent, member: &Member) -> MemberFact {
+    let server = tags::server_of(member);
+    MemberFact {
+        name: member.name().as_str().into(),
+        node_id: member.profile.tags.value("id").unwrap_or_default().into(),
+        address: member.address().ip().to_string().into(),
+        status: match member.status {
+            Gossiped::Alive | Gossiped::Leaving => MemberStatus::Alive,
+            Gossiped::Suspect => MemberStatus::Suspect,
+            Gossiped::Failed => MemberStatus::Failed,
+            Gossiped::Left => MemberStatus::Left,
+        },
+        server: server
+            .map(|server| ServerFact { port: server.address.port(), meta: server_facts(agent) }),
+    }
+}
+
+fn catalog_of(agent: &Agent) -> Vec<CatalogNode> {
+    let state = agent.shared.state.load();
+    let answer = state.answer(&Query::Nodes(NodeFilter::default()));
+    let Body::Nodes(nodes) = answer.body else { return Vec::new() };
+    let detail = |name: &Text| -> Option<NodeDetail> {
+        match state.answer(&Query::Node { name_or_id: name.clone() }).body {
+            Body::Node(detail) => detail,
+            _ => None,
+        }
+    };
+    nodes.iter().filter_map(|node| detail(&node.name)).map(|it| CatalogNode::of(&it)).collect()
+}
