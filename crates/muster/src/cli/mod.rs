@@ -9,6 +9,7 @@
 //! that fails with -child-exit-code).
 
 pub mod agent;
+pub mod autopilot;
 pub mod catalog;
 pub mod child;
 pub mod client;
@@ -17,10 +18,12 @@ pub mod debug;
 pub mod explain;
 pub mod files;
 pub mod goflags;
+pub mod keyring;
 pub mod kv;
 pub mod local;
 pub mod lock;
 pub mod look;
+pub mod members;
 pub mod node;
 pub mod operator;
 pub mod services;
@@ -81,7 +84,7 @@ pub enum Command {
     /// Fire a user event.
     Event(Asking<node::Event>),
     /// The members this agent knows.
-    Members(Asking<node::Members>),
+    Members(Asking<members::Members>),
     /// The agent's numbers about itself.
     Info(Asking<Nothing>),
     /// Switch a node or an instance off, and on again.
@@ -91,9 +94,11 @@ pub enum Command {
     /// Have the agent leave and stop.
     Leave(Asking<Nothing>),
     /// Have the agent join others.
-    Join(Asking<node::Join>),
+    Join(Asking<members::Join>),
     /// Have a failed member count as left.
-    ForceLeave(Asking<node::ForceLeave>),
+    ForceLeave(Asking<members::ForceLeave>),
+    /// The keys with which gossip is sealed.
+    Keyring(Asking<keyring::Keyring>),
     /// The agent's log as it is written.
     Monitor(Asking<node::Monitor>),
     /// The round-trip time between two nodes.
@@ -287,9 +292,10 @@ pub async fn run(
         Command::Info(ask) => node::info(&mut console(&ask.client, &ask.shape, out)?).await,
         Command::Maint(ask) => ask.what.run(&mut console(&ask.client, &ask.shape, out)?).await,
         Command::Reload(ask) => node::reload(&mut console(&ask.client, &ask.shape, out)?).await,
-        Command::Leave(ask) => node::leave(&mut console(&ask.client, &ask.shape, out)?).await,
+        Command::Leave(ask) => members::leave(&mut console(&ask.client, &ask.shape, out)?).await,
         Command::Join(ask) => ask.what.run(&mut console(&ask.client, &ask.shape, out)?).await,
         Command::ForceLeave(ask) => ask.what.run(&mut console(&ask.client, &ask.shape, out)?).await,
+        Command::Keyring(ask) => ask.what.run(&mut console(&ask.client, &ask.shape, out)?).await,
         Command::Monitor(ask) => ask.what.run(&mut console(&ask.client, &ask.shape, out)?).await,
         Command::Rtt(ask) => ask.what.run(&mut console(&ask.client, &ask.shape, out)?).await,
         Command::Snapshot(ask) => {

@@ -1,152 +1,12 @@
-//! Commands about the agent itself: members, join, leave, reload, maintenance, info, monitor, rtt.
+//! Commands about the agent itself: reload, maintenance, info, monitor, events, round-trip times.
 
 use clap::Args;
 use http_body_util::BodyExt;
-use regex::Regex;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::client::Ask;
+use super::client::{Ask, Client};
 use super::console::{Console, items, text};
-
-/// Flags of `members`.
-#[derive(Debug, Args)]
-pub struct Members {
-    /// The WAN pool.
-    #[arg(long)]
-    wan: bool,
-    /// All tags of each member.
-    #[arg(long)]
-    detailed: bool,
-    /// Only members whose status matches this regular expression.
-    #[arg(long, default_value = ".*")]
-    status: String,
-    /// Without effect.
-    #[arg(long, hide = true, default_value = "_all")]
-    segment: String,
-    /// A filter expression.
-    #[arg(long)]
-    filter: Option<String>,
-}
-
-impl Members {
-    /// Shows the members; exit code 2 if there are none.
-    pub async fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let wanted = Regex::new(&format!("^(?:{})$", self.status))
-            .map_err(|error| Failure::new(format!("Failed to compile status regexp: {error}")))?;
-        let ask = Ask::get("/v1/agent/members")
-            .with_some("wan", self.wan.then_some(1))
-            .with_some("filter", self.filter);
-        let all = console.client.json(ask).await?;
-        let is_wanted = |member: &&Value| wanted.is_match(status_of(member));
-        let mut members: Vec<&Value> = items(&all).iter().filter(is_wanted).collect();
-        if members.is_empty() {
-            return Err(Failure::silent(2));
-        }
-        if console.is_json() {
-            return console.json(&json!(members));
-        }
-        members.sort_by_key(|member| text(member, "Name"));
-        let mut rows = Vec::new();
-        for member in members {
-            let tags = &member["Tags"];
-            let address = format!("{}:{}", text(member, "Addr"), text(member, "Port"));
-            let mut row = vec![text(member, "Name"), address, console.status(status_of(member))];
-            if self.detailed {
-                row.push(super::console::pairs(tags).replace(", ", ","));
-            } else {
-                let role = text(tags, "role");
-                let build = text(tags, "build");
-                row.push(if role == "consul" { "server".into() } else { "client".into() });
-                row.push(build.split(':').next().unwrap_or_default().to_owned());
-                row.push(text(tags, "vsn"));
-                row.push(text(tags, "dc"));
-            }
-            rows.push(row);
-        }
-        match self.detailed {
-            true => console.table(&["Node", "Address", "Status", "Tags"], rows),
-            false => {
-                let head = ["Node", "Address", "Status", "Type", "Build", "Protocol", "DC"];
-                console.table(&head, rows)
-            }
-        }
-    }
-}
-
-fn status_of(member: &Value) -> &'static str {
-    match member["Status"].as_u64() {
-        Some(1) => "alive",
-        Some(2) => "leaving",
-        Some(3) => "left",
-        Some(4) => "failed",
-        _ => "none",
-    }
-}
-
-/// Flags of `join`.
-#[derive(Debug, Args)]
-pub struct Join {
-    /// Agents to join, host or host:port.
-    #[arg(required = true)]
-    addresses: Vec<String>,
-    /// Join the WAN pool.
-    #[arg(long)]
-    wan: bool,
-}
-
-impl Join {
-    /// Joins each; fails only if none could be joined.
-    pub async fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let mut joined = 0;
-        let mut failures = Vec::new();
-        for address in &self.addresses {
-            let ask = Ask::put(format!("/v1/agent/join/{address}"));
-            match console.client.done(ask.with_some("wan", self.wan.then_some(1))).await {
-                Ok(_) => joined += 1,
-                Err(failure) => {
-                    failures.push(format!("Error joining address '{address}': {failure}"))
-                }
-            }
-        }
-        if joined == 0 {
-            failures.push("Failed to join any nodes.".into());
-            return Err(Failure::new(failures.join("\n")));
-        }
-        for failure in failures {
-            console.line(failure)?;
-        }
-        console.line(format!("Successfully joined cluster by contacting {joined} nodes."))
-    }
-}
-
-/// Flags of `force-leave`.
-#[derive(Debug, Args)]
-pub struct ForceLeave {
-    /// The member's name.
-    node: String,
-    /// Forget it at once.
-    #[arg(long)]
-    prune: bool,
-    /// In the WAN pool.
-    #[arg(long)]
-    wan: bool,
-}
-
-impl ForceLeave {
-    /// Has a failed member count as left.
-    pub async fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let ask = Ask::put(format!("/v1/agent/force-leave/{}", self.node));
-        let ask = ask.flag("prune", self.prune).with_some("wan", self.wan.then_some(1));
-        console.client.done(ask).await.map(|_| ())
-    }
-}
-
-/// Has the agent leave and stop.
-pub async fn leave(console: &mut Console<'_>) -> Result<(), Failure> {
-    console.client.done(Ask::put("/v1/agent/leave")).await?;
-    console.line("Graceful leave complete")
-}
 
 /// Has the agent read its configuration again.
 pub async fn reload(console: &mut Console<'_>) -> Result<(), Failure> {
@@ -278,22 +138,32 @@ impl Rtt {
     /// Estimates the round-trip time between two nodes.
     pub async fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let client = console.client.clone();
-        let about = client.json(Ask::get("/v1/agent/self")).await?;
-        let own = match self.wan {
-            false => text(&about["Config"], "NodeName"),
-            true => text(&about["Member"], "Name") + "." + &text(&about["Config"], "Datacenter"),
+        let other = match self.other {
+            Some(other) => other,
+            None => own_name(&client, self.wan).await?,
         };
-        let other = self.other.clone().unwrap_or(own);
         let (path, pool) = match self.wan {
             true => ("/v1/coordinate/datacenters", "WAN"),
             false => ("/v1/coordinate/nodes", "LAN"),
         };
         let map = client.json(Ask::get(path)).await?;
-        let find = |node: &str| {
-            let missing = || Failure::new(format!("Could not find a coordinate for node {node:?}"));
-            place(&map, node, self.wan).ok_or_else(missing)
+        let (here, there) = (places(&map, &self.node, self.wan)?, places(&map, &other, self.wan)?);
+        // Two places can be compared only if they are of one segment.
+        let both = here.iter().find_map(|(segment, a)| {
+            there.iter().find(|(own, _)| own == segment).map(|(_, b)| (*a, *b))
+        });
+        let Some((a, b)) = both else {
+            let missing = if here.is_empty() { &self.node } else { &other };
+            return Err(Failure::new(format!("Could not find a coordinate for node {missing:?}")));
         };
-        let milliseconds = round_trip(find(&self.node)?, find(&other)?) * 1000.0;
+        let milliseconds = round_trip(a, b) * 1000.0;
+        if console.is_json() {
+            return console.json(&json!({
+                "Nodes": [self.node, other],
+                "Milliseconds": milliseconds,
+                "Pool": pool,
+            }));
+        }
         console.line(format!(
             "Estimated {} <-> {other} rtt: {milliseconds:.3} ms (using {pool} coordinates)",
             self.node
@@ -301,17 +171,33 @@ impl Rtt {
     }
 }
 
-fn place<'a>(map: &'a Value, node: &str, is_wan: bool) -> Option<&'a Value> {
-    let is_it = |entry: &&Value, name: &str| text(entry, "Node").eq_ignore_ascii_case(name);
+/// The agent's own name on a map.
+async fn own_name(client: &Client, is_wan: bool) -> Result<String, Failure> {
+    let about = client.json(Ask::get("/v1/agent/self")).await?;
+    let name = text(&about["Config"], "NodeName");
+    let datacenter = text(&about["Config"], "Datacenter");
+    Ok(if is_wan { format!("{name}.{datacenter}") } else { name })
+}
+
+/// The places of a node by segment.
+fn places<'a>(
+    map: &'a Value,
+    node: &str,
+    is_wan: bool,
+) -> Result<Vec<(String, &'a Value)>, Failure> {
+    let of = |entries: &'a Value, name: &str| {
+        let own = items(entries).iter().filter(|own| text(own, "Node").eq_ignore_ascii_case(name));
+        own.map(|own| (text(own, "Segment"), &own["Coord"])).collect()
+    };
     if !is_wan {
-        return items(map).iter().find(|entry| is_it(entry, node)).map(|entry| &entry["Coord"]);
+        return Ok(of(map, node));
     }
-    let (name, datacenter) = node.rsplit_once('.')?;
-    let area = items(map).iter().find(|area| text(area, "Datacenter") == datacenter)?;
-    let entry = items(&area["Coordinates"])
-        .iter()
-        .find(|entry| is_it(entry, name) || is_it(entry, node))?;
-    Some(&entry["Coord"])
+    let Some((name, datacenter)) = node.rsplit_once('.') else {
+        let text = "Node names must be specified as <node name>.<datacenter> with -wan";
+        return Err(Failure::new(text));
+    };
+    let area = items(map).iter().find(|area| text(area, "Datacenter") == datacenter);
+    Ok(area.map_or(Vec::new(), |area| of(&area["Coordinates"], name)))
 }
 
 /// Seconds between two places: their distance and heights, adjusted unless that makes it negative.

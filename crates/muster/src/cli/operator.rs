@@ -1,10 +1,12 @@
-//! `muster operator`: the servers of the Raft group, autopilot, how much there is.
+//! `muster operator`: the servers of the Raft group, how much there is. Autopilot has a file of its
+//! own.
 
-use clap::{Args, Subcommand};
-use http::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use clap::Subcommand;
+use http::Method;
+use serde_json::Value;
 
 use super::Failure;
+use super::autopilot::Autopilot;
 use super::client::Ask;
 use super::console::{Console, items, text};
 
@@ -44,37 +46,6 @@ pub enum Raft {
     },
 }
 
-/// The automatic care of the servers.
-#[derive(Debug, Subcommand)]
-pub enum Autopilot {
-    /// What it is told.
-    GetConfig,
-    /// Tell it.
-    SetConfig(SetConfig),
-    /// How it sees the servers.
-    State,
-}
-
-/// Flags of `operator autopilot set-config`.
-#[derive(Debug, Args)]
-pub struct SetConfig {
-    /// Remove a failed server's vote once a new server joins.
-    #[arg(long)]
-    cleanup_dead_servers: Option<bool>,
-    /// How long a server may go without contact to the leader.
-    #[arg(long)]
-    last_contact_threshold: Option<String>,
-    /// How many entries a server may lag.
-    #[arg(long)]
-    max_trailing_logs: Option<u64>,
-    /// The fewest voters that cleaning up leaves.
-    #[arg(long)]
-    min_quorum: Option<u64>,
-    /// How long a new server must be healthy before it votes.
-    #[arg(long)]
-    server_stabilization_time: Option<String>,
-}
-
 /// How much is registered.
 #[derive(Debug, Subcommand)]
 pub enum Usage {
@@ -109,12 +80,14 @@ impl Raft {
                     (None, address) => ("address", address.unwrap_or_default()),
                 };
                 let ask = Ask::new(Method::DELETE, "/v1/operator/raft/peer").with(kind, &peer);
-                console.client.done(ask).await?;
+                let done = console.client.done(ask).await;
+                done.map_err(|failure| failure.within("Error removing peer"))?;
                 console.line(format!("Removed peer with {kind} {peer:?}"))
             }
             Raft::TransferLeader { id } => {
                 let ask = Ask::new(Method::POST, "/v1/operator/raft/transfer-leader");
-                console.client.done(ask.with_some("id", id)).await?;
+                let done = console.client.done(ask.with_some("id", id)).await;
+                done.map_err(|failure| failure.within("Error transfering leadership"))?;
                 console.line("Success")
             }
         }
@@ -122,7 +95,8 @@ impl Raft {
 }
 
 async fn list_peers(console: &mut Console<'_>) -> Result<(), Failure> {
-    let group = console.client.json(Ask::get("/v1/operator/raft/configuration")).await?;
+    let group = console.client.json(Ask::get("/v1/operator/raft/configuration")).await;
+    let group = group.map_err(|failure| failure.within("Error getting peers"))?;
     if console.is_json() {
         return console.json(&group["Servers"]);
     }
@@ -158,90 +132,6 @@ async fn list_peers(console: &mut Console<'_>) -> Result<(), Failure> {
         "Trails Leader By",
     ];
     console.table(&head, servers.iter().map(row).collect())
-}
-
-impl Autopilot {
-    async fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let path = "/v1/operator/autopilot/configuration";
-        match self {
-            Autopilot::GetConfig => {
-                let told = console.client.json(Ask::get(path)).await?;
-                if console.is_json() {
-                    return console.json(&told);
-                }
-                for name in [
-                    "CleanupDeadServers",
-                    "LastContactThreshold",
-                    "MaxTrailingLogs",
-                    "MinQuorum",
-                    "ServerStabilizationTime",
-                ] {
-                    console.line(format!("{name} = {}", text(&told, name)))?;
-                }
-                Ok(())
-            }
-            Autopilot::SetConfig(config) => {
-                let told = console.client.json(Ask::get(path)).await?;
-                let index = text(&told, "ModifyIndex");
-                let mut told = told.as_object().cloned().unwrap_or_default();
-                config.overrule(&mut told);
-                let body = Value::Object(told).to_string();
-                let ask = Ask::put(path).with("cas", index).body(body);
-                if console.client.json(ask).await?.as_bool().unwrap_or(true) {
-                    console.line("Configuration updated!")
-                } else {
-                    Err(Failure::new(
-                        "Configuration could not be atomically updated, please try again",
-                    ))
-                }
-            }
-            Autopilot::State => autopilot_state(console).await,
-        }
-    }
-}
-
-impl SetConfig {
-    fn overrule(self, told: &mut Map<String, Value>) {
-        let given = [
-            ("CleanupDeadServers", self.cleanup_dead_servers.map(|value| json!(value))),
-            ("LastContactThreshold", self.last_contact_threshold.map(|value| json!(value))),
-            ("MaxTrailingLogs", self.max_trailing_logs.map(|value| json!(value))),
-            ("MinQuorum", self.min_quorum.map(|value| json!(value))),
-            ("ServerStabilizationTime", self.server_stabilization_time.map(|value| json!(value))),
-        ];
-        for (name, value) in given {
-            if let Some(value) = value {
-                told.insert(name.to_owned(), value);
-            }
-        }
-    }
-}
-
-async fn autopilot_state(console: &mut Console<'_>) -> Result<(), Failure> {
-    let reply = console.client.send(Ask::get("/v1/operator/autopilot/state")).await?;
-    // 429 says that it is not healthy, with the state all the same.
-    if !reply.status.is_success() && reply.status != StatusCode::TOO_MANY_REQUESTS {
-        return Err(console.client.refused(&reply));
-    }
-    let state = reply.json()?;
-    if console.is_json() {
-        return console.json(&state);
-    }
-    console.line(format!("Healthy:                      {}", text(&state, "Healthy")))?;
-    console.line(format!("Failure Tolerance:            {}", text(&state, "FailureTolerance")))?;
-    console.line(format!("Leader:                       {}", text(&state, "Leader")))?;
-    console.line("Voters:")?;
-    for voter in items(&state["Voters"]) {
-        console.line(format!("   {}", voter.as_str().unwrap_or_default()))?;
-    }
-    console.line("Servers:")?;
-    for (id, server) in state["Servers"].as_object().into_iter().flatten() {
-        console.line(format!("   {id}"))?;
-        for name in ["Name", "Address", "Version", "Status", "NodeStatus", "Healthy", "LastIndex"] {
-            console.line(format!("      {:<17}{}", format!("{name}:"), text(server, name)))?;
-        }
-    }
-    Ok(())
 }
 
 async fn usage(is_global: bool, console: &mut Console<'_>) -> Result<(), Failure> {

@@ -15,6 +15,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::config::CalledAs;
 
+mod cluster;
+
 fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
@@ -258,12 +260,6 @@ async fn an_agent_that_is_not_there_is_told_with_advice() {
     let told = run(command, CalledAs::Muster, &mut out).await.unwrap_err().to_string();
     assert!(told.starts_with(&format!("no agent can be reached at {address}")), "{told}");
     assert!(told.contains("muster agent -dev"), "{told}");
-}
-
-#[tokio::test]
-async fn members_that_match_nothing_exit_with_two() {
-    let agent = Canned::answering(&[(200, "[]")]).await;
-    assert_eq!(agent.run("muster members").await.unwrap_err().code(), 2);
 }
 
 #[tokio::test]
