@@ -1,10 +1,11 @@
-//! A program run for `lock` and `watch`: started through a shell or not, stopped politely first.
+//! A program run for `lock`, `watch` and `dev-cluster`: started through a shell or not, stopped
+//! politely first.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::process::{Child as Process, Command};
 
 use super::Failure;
@@ -18,7 +19,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn hand(args: &[String], is_shell: bool, seen: &Seen) -> Result<ExitStatus, Failure> {
     let input = format!("{}\n", seen.value);
     let environment = &[("CONSUL_INDEX", seen.mark.clone())];
-    let start = Start { args, is_shell, input: Some(input.as_bytes()), environment };
+    let start =
+        Start { args, is_shell, input: Some(input.as_bytes()), environment, is_captured: false };
     Child::start(start).await?.wait().await
 }
 
@@ -38,7 +40,12 @@ pub struct Start<'a> {
     pub input: Option<&'a [u8]>,
     /// Additions to its environment.
     pub environment: &'a [(&'a str, String)],
+    /// Whether what it prints is taken by [`Child::output`] rather than printed.
+    pub is_captured: bool,
 }
+
+/// What a program prints.
+pub type Output = Box<dyn AsyncRead + Send + Unpin>;
 
 impl Child {
     /// Starts a program. One that does not share the terminal's input gets a process group of its
@@ -61,6 +68,9 @@ impl Child {
         if is_group {
             command.process_group(0).stdin(Stdio::piped());
         }
+        if start.is_captured {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
         for (key, value) in start.environment {
             command.env(key, value);
         }
@@ -74,6 +84,18 @@ impl Child {
             let _ = pipe.write_all(input).await;
         }
         Ok(child)
+    }
+
+    /// Its standard output and its standard error, once, where they are captured.
+    pub fn output(&mut self) -> Vec<Output> {
+        let out = self.process.stdout.take().map(|out| Box::new(out) as Output);
+        let error = self.process.stderr.take().map(|error| Box::new(error) as Output);
+        out.into_iter().chain(error).collect()
+    }
+
+    /// Its process id, until it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
     }
 
     /// Waits for it to end.

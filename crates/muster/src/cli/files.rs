@@ -20,6 +20,31 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     Ok(data)
 }
 
+/// Writes a file, whole and durable or not at all.
+pub fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let mut aside = Aside::create(path)?;
+    aside.write_all(content).map_err(|error| failure(path, &error))?;
+    aside.finish()
+}
+
+/// Makes a folder, with those above it. One that is there must be empty.
+pub fn make_empty_folder(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| failure(path, &error))?;
+    let mut entries = fs::read_dir(path).map_err(|error| failure(path, &error))?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => {
+            let text = format!("{} is not empty: name a new or an empty folder", path.display());
+            Err(Failure::new(text))
+        }
+    }
+}
+
+/// Removes a folder with everything in it, as far as that goes: nothing depends on it.
+pub fn remove_folder(path: &Path) {
+    let _ = fs::remove_dir_all(path);
+}
+
 /// Opens a file to be read in pieces.
 pub fn open(path: &Path) -> Result<impl Read, Failure> {
     File::open(path).map(BufReader::new).map_err(|error| failure(path, &error))

@@ -111,6 +111,7 @@ impl Lock {
             args: &self.child,
             is_shell: self.shell,
             input: if self.pass_stdin { None } else { Some(b"") },
+            is_captured: false,
             environment: &[
                 ("CONSUL_LOCK_HELD", "true".into()),
                 ("MUSTER_LOCK_HELD", "true".into()),

@@ -15,6 +15,7 @@ pub mod child;
 pub mod client;
 pub mod console;
 pub mod debug;
+pub mod dev_cluster;
 pub mod explain;
 pub mod files;
 pub mod goflags;
@@ -109,6 +110,8 @@ pub enum Command {
     Operator(Asking<Of<operator::Operator>>),
     /// Collect what an agent knows of itself into an archive.
     Debug(Asking<debug::Debug>),
+    /// Run a whole cluster on this machine, for trying things out.
+    DevCluster(dev_cluster::DevCluster),
     /// Verify configuration files.
     Validate(local::Validate),
     /// Make a gossip key.
@@ -305,6 +308,10 @@ pub async fn run(
             ask.what.which.run(&mut console(&ask.client, &ask.shape, out)?).await
         }
         Command::Debug(ask) => ask.what.run(&mut console(&ask.client, &ask.shape, out)?).await,
+        Command::DevCluster(plan) => {
+            let shape = plan.shape.format;
+            plan.run(&mut Console::new(Client::local(), shape, out)).await
+        }
         local => alone(local, called_as, out),
     }
 }

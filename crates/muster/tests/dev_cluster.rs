@@ -1,0 +1,119 @@
+//! `muster dev-cluster` with the real program: it tells how agents are reached, ends with Ctrl-C,
+//! and does not outlive one of its agents.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use muster::cli::client::{Ask, Client, ClientFlags};
+use muster_world::Address;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// How long a test waits for what must come.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A running cluster of one server.
+struct Cluster {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    folder: PathBuf,
+}
+
+impl Cluster {
+    fn start(name: &str) -> Cluster {
+        let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_muster"))
+            .args(["dev-cluster", "-servers", "1", "-format", "json", "-base-dir"])
+            .arg(folder.join("base"))
+            .arg("-ready-file")
+            .arg(folder.join("ready.json"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Cluster { process, lines, folder }
+    }
+
+    /// What it tells of itself, once a server leads.
+    async fn told(&mut self) -> Value {
+        let told = async {
+            loop {
+                let line =
+                    self.lines.next_line().await.unwrap().expect("it goes on until it tells");
+                if let Ok(told) = serde_json::from_str(&line) {
+                    return told;
+                }
+            }
+        };
+        timeout(DEADLINE, told).await.expect("a cluster of one is led in time")
+    }
+
+    /// How it ends: whether well, and what it says of it.
+    async fn end(mut self) -> (bool, String) {
+        let drain = async { while let Ok(Some(_)) = self.lines.next_line().await {} };
+        timeout(DEADLINE, drain).await.unwrap();
+        let output = timeout(DEADLINE, self.process.wait_with_output()).await.unwrap().unwrap();
+        std::fs::remove_dir_all(&self.folder).unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+fn process_of(agent: &Value) -> Pid {
+    let id = i32::try_from(agent["pid"].as_i64().unwrap()).unwrap();
+    Pid::from_raw(id).unwrap()
+}
+
+#[tokio::test]
+async fn a_cluster_is_reached_as_told_and_ends_when_interrupted() {
+    let mut cluster = Cluster::start("muster-dev-cluster-told");
+    let told = cluster.told().await;
+    let ready = std::fs::read_to_string(cluster.folder.join("ready.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&ready).unwrap(), told);
+    let server = &told["agents"][0];
+    assert_eq!((&server["name"], &server["is_server"]), (&"server-1".into(), &true.into()));
+    let http = Address::Inet(server["http"].as_str().unwrap().parse().unwrap());
+    let client = Client::bound(&http, ClientFlags::default());
+    let leader = client.json(Ask::get("/v1/status/leader")).await.unwrap();
+    assert_eq!(leader, told["leader"]);
+    let node = client.json(Ask::get("/v1/agent/self")).await.unwrap();
+    assert_eq!(node["Config"]["NodeName"], "server-1");
+    let itself = Pid::from_raw(cluster.process.id().unwrap().cast_signed()).unwrap();
+    kill_process(itself, Signal::INT).unwrap();
+    let (is_well, error) = cluster.end().await;
+    assert!(is_well, "{error}");
+    assert!(test_kill_process(process_of(server)).is_err(), "the agent is gone too");
+}
+
+#[tokio::test]
+async fn a_cluster_ends_with_its_first_agent_that_dies_and_names_it() {
+    let mut cluster = Cluster::start("muster-dev-cluster-dies");
+    let told = cluster.told().await;
+    kill_process(process_of(&told["agents"][0]), Signal::KILL).unwrap();
+    let (is_well, error) = cluster.end().await;
+    assert!(!is_well);
+    assert!(error.starts_with("server-1 ended by itself (signal: 9 (SIGKILL))"), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_that_holds_something_is_left_alone() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let refused = Command::new(env!("CARGO_BIN_EXE_muster"))
+        .args(["dev-cluster", "-base-dir"])
+        .arg(folder)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(error.contains("is not empty: name a new or an empty folder"), "{error}");
+}
