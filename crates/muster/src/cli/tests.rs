@@ -150,6 +150,34 @@ fn an_unknown_flag_is_named_whole() {
     assert!(told.contains("--dev"), "{told}");
 }
 
+/// The commands of a page: the lines of its blocks of shell commands.
+fn commands_of(page: &str) -> Vec<String> {
+    let path = format!("{}/../../docs/{page}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut commands = Vec::new();
+    let mut is_shell = false;
+    for line in text.lines().map(str::trim) {
+        match line {
+            "```sh" => is_shell = true,
+            "```" => is_shell = false,
+            command if is_shell => commands.push(command.to_owned()),
+            _ => {}
+        }
+    }
+    commands
+}
+
+#[test]
+fn every_command_of_the_page_on_operations_can_be_typed() {
+    let commands = commands_of("operations.md");
+    assert!(commands.len() > 30, "{}", commands.len());
+    for command in commands {
+        assert!(command.starts_with("muster "), "{command}");
+        let told = parsed(words(&command)).err().map(|error| error.to_string());
+        assert_eq!(told, None, "{command}");
+    }
+}
+
 #[test]
 fn the_version_that_test_helpers_read_is_that_of_the_api() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
