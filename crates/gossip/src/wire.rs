@@ -252,3 +252,86 @@ fn bounded<'b, C, T: Decode<'b, C>>(
     }
     Ok(list)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::member::Tags;
+
+    fn name(characters: &str) -> Name {
+        Name::parse(characters).unwrap()
+    }
+
+    fn alive() -> Message {
+        let profile = Profile {
+            name: name("web-1"),
+            address: ([10, 0, 0, 1], 8301).into(),
+            id: [7; 16],
+            tags: Tags::new([("role", "node")]).unwrap(),
+        };
+        Message::Rumor(Rumor::Alive { profile, incarnation: 3, is_leaving: false })
+    }
+
+    fn read(packet: &[u8]) -> Vec<Result<Message, ()>> {
+        messages(packet).map(|message| message.map_err(|_| ())).collect()
+    }
+
+    #[test]
+    fn messages_are_read_as_they_were_written() {
+        let said = [
+            Message::Ping { number: 1, target: name("a"), from: name("b") },
+            Message::Ack { number: 1, coordinate: Some(Coordinate::default()) },
+            Message::Nack { number: 70_000 },
+            alive(),
+            Message::AnswerTaken { question: u64::MAX },
+        ];
+        let mut packet = Vec::new();
+        for message in &said {
+            message.append_to(&mut packet);
+        }
+        let heard: Vec<Message> = messages(&packet).map(Result::unwrap).collect();
+        // The coordinate is rounded on the way.
+        assert_eq!((&heard[0], &heard[2..]), (&said[0], &said[2..]));
+    }
+
+    #[test]
+    fn a_message_of_a_later_release_is_passed_over() {
+        let mut packet = Message::Nack { number: 1 }.to_bytes();
+        // Variant 99 with a list of whatever.
+        packet.extend_from_slice(&[0x82, 0x18, 99, 0x83, 1, 0x61, b'x', 0xf6]);
+        Message::Nack { number: 2 }.append_to(&mut packet);
+        let heard = read(&packet);
+        assert_eq!(heard, [Ok(Message::Nack { number: 1 }), Ok(Message::Nack { number: 2 })]);
+    }
+
+    #[test]
+    fn a_field_of_a_later_release_is_passed_over() {
+        // A nack of two fields.
+        let heard = read(&[0x82, 2, 0x82, 5, 0x18, 77]);
+        assert_eq!(heard, [Ok(Message::Nack { number: 5 })]);
+    }
+
+    #[test]
+    fn what_is_cut_off_ends_the_packet() {
+        let mut packet = Message::Nack { number: 1 }.to_bytes();
+        let whole = alive().to_bytes();
+        packet.extend_from_slice(&whole[..whole.len() - 1]);
+        assert_eq!(read(&packet), [Ok(Message::Nack { number: 1 }), Err(())]);
+    }
+
+    #[test]
+    fn a_rumor_of_a_member_is_small() {
+        let n_bytes = alive().to_bytes().len();
+        assert!(n_bytes <= 60, "{n_bytes}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_or_loop(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(messages(&bytes).count() <= bytes.len());
+            let _ = Exchange::parse(&bytes);
+        }
+    }
+}

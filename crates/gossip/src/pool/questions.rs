@@ -40,6 +40,8 @@ pub(super) struct Questions {
 struct OpenQuestion {
     token: u64,
     question: Question,
+    /// Members that took part when it was asked, this one included.
+    n_asked: usize,
     ends_at: Moment,
     answered: BTreeSet<Name>,
     answers: Vec<KeyringAnswer>,
@@ -92,6 +94,7 @@ impl Pool {
             OpenQuestion {
                 token,
                 question: question.clone(),
+                n_asked: self.n_active(),
                 ends_at,
                 answered: BTreeSet::new(),
                 answers: Vec::new(),
@@ -182,18 +185,26 @@ impl Pool {
         if open.answered.insert(answer.from) {
             open.answers.push(told);
         }
-        let is_complete = open.answered.contains(self.me.name())
-            && self
-                .members
-                .iter()
-                .all(|record| !record.is_active() || open.answered.contains(record.member.name()));
-        if is_complete {
+        if self.is_complete(id) {
             self.end_question(id, turn);
         }
     }
 
+    /// Whether all who take part have answered.
+    fn is_complete(&self, question: u64) -> bool {
+        let Some(open) = self.questions.open.get(&question) else { return false };
+        open.answered.contains(self.me.name())
+            && self
+                .members
+                .iter()
+                .all(|record| !record.is_active() || open.answered.contains(record.member.name()))
+    }
+
     /// Brings a question to those who have not answered.
     pub(super) fn ask_again(&mut self, question: u64, turn: &mut Turn<'_>) {
+        if self.is_complete(question) {
+            return self.end_question(question, turn);
+        }
         let Some(open) = self.questions.open.get(&question) else { return };
         let (asked, left) = (open.question.clone(), open.ends_at.since(turn.now));
         let silent = self.members.sample(ASKED_AGAIN_MAX, &mut self.rng, |record| {
@@ -211,7 +222,7 @@ impl Pool {
 
     pub(super) fn end_question(&mut self, question: u64, turn: &mut Turn<'_>) {
         let Some(open) = self.questions.open.remove(&question) else { return };
-        let n_asked = self.n_active().max(open.answers.len());
+        let n_asked = open.n_asked.max(open.answers.len());
         let mut answers = open.answers;
         answers.sort_by(|a, b| a.member.cmp(&b.member));
         let result = KeyringResult { token: open.token, n_asked, answers };
