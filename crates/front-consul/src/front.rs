@@ -200,7 +200,7 @@ impl Front {
         let headers = parts.headers;
         let body = request::Unread::default();
         let limits = self.settings.limits.clone();
-        Ok((handler, Request { path, parameters, headers, body, limits, style }))
+        Ok((handler, Request { path, parameters, headers, body, limits, style, peer }))
     }
 
     /// What the operator forbids.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use muster_model::answer::{self, InstanceDetail};
+use muster_model::answer::{self, InstanceDetail, PreparedAnswer};
 use muster_model::outcome::Denial;
 use muster_model::{Command, Outcome, Query, Text};
 use muster_registry::Answered;
@@ -40,6 +40,10 @@ pub(crate) const ROUTES: &[Route] = &[
 
 const EXECUTE: &str = "/execute";
 const EXPLAIN: &str = "/explain";
+/// How a question says "the node of the agent that was asked".
+const NEAR_AGENT: &str = "_agent";
+/// How a question says "the node at the address of who asks".
+const NEAR_CLIENT: &str = "_ip";
 /// What these endpoints say of their index: there is none to wait for.
 const NO_INDEX: u64 = 1;
 /// How far down a list the node that is asked for may stand to be brought to its front.
@@ -198,26 +202,16 @@ struct AnswerShape<'a> {
 async fn execute(front: &Front, request: &Request, name: &str) -> Result<Reply, Failure> {
     let limit = limit(request)?;
     let wants_connect = wants_connect(request)?;
-    let own_node = &front.door().local.identity().node;
-    let near = request.parameters.near(own_node);
-    let query = Query::ExecutePrepared {
-        id_or_name: name.into(),
-        agent: own_node.clone(),
-        near: near.clone(),
-    };
-    let answered = ask(front, request, &query).await?;
-    let answer::Body::Prepared(found) = &answered.answer.body else { return Err(mismatch()) };
-    let found = found.as_ref().ok_or_else(not_found)?;
+    let (answered, near) = execute_near(front, request, name).await?;
+    let found = prepared_in(&answered)?.ok_or_else(not_found)?;
     let mut instances: Vec<&InstanceDetail> = found.instances.iter().collect();
     if wants_connect {
         instances.retain(|detail| crate::mesh::is_native(detail));
     }
-    let near = near.as_ref().unwrap_or(&found.query.service.near);
-    let near = if *near == *"_agent" { own_node } else { near };
-    if !stands_somewhere(front, request, near).await? {
+    if !stands_somewhere(front, request, &near).await? {
         shuffle(&mut instances, front.chance());
     }
-    bring_to_front(&mut instances, near);
+    bring_to_front(&mut instances, &near);
     instances.truncate(limit);
     let shape = AnswerShape {
         service: &found.query.service.service,
@@ -231,6 +225,50 @@ async fn execute(front: &Front, request: &Request, name: &str) -> Result<Reply, 
     let mut reply = json_reply(&shape, request.style);
     add_standing(&mut reply, &answered.standing, NO_INDEX);
     Ok(reply)
+}
+
+/// The answer of a stored question, with the node it is sorted from: the one that the request names,
+/// else the question's own. A client's address stands for the node that has it, if there is one.
+async fn execute_near(
+    front: &Front,
+    request: &Request,
+    name: &str,
+) -> Result<(Answered, Text), Failure> {
+    let agent = &front.door().local.identity().node;
+    let query =
+        |near| Query::ExecutePrepared { id_or_name: name.into(), agent: agent.clone(), near };
+    if let Some(near) = request.parameters.near(agent) {
+        let near = if *near == *NEAR_CLIENT { client_node(front, request).await? } else { near };
+        let answered = ask(front, request, &query(Some(near.clone()))).await?;
+        return Ok((answered, near));
+    }
+    let answered = ask(front, request, &query(None)).await?;
+    match prepared_in(&answered)?.map_or("", |found| &found.query.service.near) {
+        NEAR_AGENT => Ok((answered, agent.clone())),
+        NEAR_CLIENT => {
+            let near = client_node(front, request).await?;
+            Ok((ask(front, request, &query(Some(near.clone()))).await?, near))
+        }
+        near => {
+            let near = Text::from(near);
+            Ok((answered, near))
+        }
+    }
+}
+
+fn prepared_in(answered: &Answered) -> Result<Option<&PreparedAnswer>, Failure> {
+    let answer::Body::Prepared(found) = &answered.answer.body else { return Err(mismatch()) };
+    Ok(found.as_ref())
+}
+
+/// The node at the client's address; where there is none, a name that no node has, so that nothing
+/// is sorted.
+async fn client_node(front: &Front, request: &Request) -> Result<Text, Failure> {
+    let Some(address) = request.client() else { return Ok(NEAR_CLIENT.into()) };
+    let query = Query::AddressOwners { address: address.to_string().into() };
+    let answered = ask(front, request, &query).await?;
+    let answer::Body::Owners { nodes, .. } = &answered.answer.body else { return Err(mismatch()) };
+    Ok(nodes.first().map_or_else(|| NEAR_CLIENT.into(), |node| node.name.clone()))
 }
 
 #[derive(Serialize)]

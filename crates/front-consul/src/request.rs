@@ -1,6 +1,7 @@
 //! A request as handlers see it: path decoded and matched, parameters split, body still unread.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub(crate) struct Request {
     pub(crate) limits: Arc<Limits>,
     /// How the reply shall be written.
     pub(crate) style: Style,
+    /// Where it came from; nothing: over a unix socket.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// A decoded path, and which part of it the route left open.
@@ -84,6 +87,15 @@ impl Request {
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         };
         self.parameters.text("token").or_else(own).or_else(bearer).unwrap_or("")
+    }
+
+    /// The address of who asks: the one that a proxy speaks for, else the one it came from.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        let spoken_for = || {
+            let list = self.headers.get("x-forwarded-for")?.to_str().ok()?;
+            list.split(',').next()?.trim().parse().ok()
+        };
+        spoken_for().or(self.peer).map(|address| address.to_canonical())
     }
 
     /// The whole body, if it is not larger than usual.
