@@ -1,7 +1,9 @@
 //! `/v1/catalog`: nodes, services and instances, and writing them straight into the catalog.
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use muster_model::answer::{self, NodeDetail};
@@ -12,6 +14,7 @@ use muster_registry::Call;
 use serde::Serialize;
 
 use crate::bodies::registration::{self, Wish};
+use crate::caching::{self, CacheControl};
 use crate::failure::Failure;
 use crate::front::Front;
 use crate::reading::{Form, Reading, Shaping, Terms, mismatch};
@@ -101,10 +104,17 @@ async fn submit(front: &Front, request: &Request, wish: Wish) -> Result<Reply, F
 fn datacenters(front: Arc<Front>, request: Request) -> Later {
     Box::pin(async move {
         Terms::parse(&front, &request)?;
+        let control = CacheControl::parse(&request.headers)?;
         let call = Call { datacenter: None, ..request.call(&front) };
         let known = front.door().operator.datacenters(&call).await?;
         let names: Vec<&str> = known.iter().map(|datacenter| datacenter.name.as_str()).collect();
-        Ok(json_reply(&names, request.style))
+        let mut reply = json_reply(&names, request.style);
+        if request.parameters.has("cached") && front.settings().use_cache {
+            let question = front.hashing().hash_one((call.caller, "datacenters"));
+            let is_at_hand = front.asked().again(question) && !control.must_revalidate;
+            caching::mark(&mut reply, is_at_hand.then_some(Duration::ZERO));
+        }
+        Ok(reply)
     })
 }
 

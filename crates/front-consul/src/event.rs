@@ -10,7 +10,6 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use muster_registry::local::{Event, NewEvent};
 use regex::RegexBuilder;
 use serde::Serialize;
-use tokio::time::timeout_at;
 
 use crate::failure::Failure;
 use crate::filter::PATTERN_SIZE_MAX;
@@ -129,7 +128,7 @@ fn list(front: Arc<Front>, request: Request) -> Later {
             let last = seen.iter().rfind(is_wanted);
             let index = last.map_or(NO_EVENT, |event| index_of(&event.id));
             let waits = terms.seen == index && terms.seen != 0;
-            if waits && matches!(timeout_at(until, events.changed()).await, Ok(Ok(()))) {
+            if waits && matches!(front.within_wait(until, events.changed()).await, Some(Ok(()))) {
                 continue;
             }
             let shapes: Vec<EventShape<'_>> =

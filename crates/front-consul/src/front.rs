@@ -16,11 +16,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
-use muster_listen::{Body, Limits, Peer};
+use muster_listen::{Body, Closing, Limits, Peer};
 use muster_model::Text;
 use muster_model::limits::PAIR_VALUE_BYTES_MAX;
 use muster_registry::Door;
 
+use crate::caching::Asked;
 use crate::failure::Failure;
 use crate::limits::{SESSION_TTL_MIN, TARGET_BYTES_MAX, WAIT_DEFAULT, WAIT_MAX};
 use crate::parameters::Parameters;
@@ -127,6 +128,8 @@ pub struct Front {
     datacenter: Text,
     hashing: RandomState,
     chance: Chance,
+    asked: Asked,
+    closing: Closing,
 }
 
 impl Front {
@@ -140,6 +143,8 @@ impl Front {
             datacenter,
             hashing: RandomState::new(),
             chance: Chance::new(seed),
+            asked: Asked::default(),
+            closing: Closing::default(),
         })
     }
 
@@ -166,6 +171,12 @@ impl Front {
         };
         serving.finish_with(self);
         serving
+    }
+
+    /// Lets go whoever is kept waiting: long polls are answered with what there is, streams end.
+    /// For when the listeners are about to stop.
+    pub fn close(&self) {
+        self.closing.begin();
     }
 
     /// A request that may be served, with who answers it; or the reply that it gets at once.
@@ -260,6 +271,16 @@ impl Front {
     /// Keys the hashes of what clients choose.
     pub(crate) fn hashing(&self) -> &RandomState {
         &self.hashing
+    }
+
+    /// Which questions were asked with `?cached` before.
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Tells those who wait that this front-end closes.
+    pub(crate) fn closing(&self) -> &Closing {
+        &self.closing
     }
 
     /// Where chance comes from.

@@ -6,7 +6,7 @@
 //! In reading order:
 //! - [`front`]: from a request to a reply; `routes`: the table of all endpoints;
 //! - `request`, `parameters`, `decode`: what comes in; `reply`, `json`, `failure`: what goes out;
-//! - `reading`: what every reading endpoint has in common, blocking included;
+//! - `reading`: what every reading endpoint has in common, blocking included; `caching`: `?cached`;
 //! - `bodies`: what clients send; `shapes`: what they are given; [`filter`]: `?filter=`;
 //! - then one file for each URL area.
 //!
@@ -20,6 +20,7 @@ pub mod limits;
 mod acl;
 mod agent;
 mod bodies;
+mod caching;
 mod catalog;
 mod connect;
 mod coordinate;

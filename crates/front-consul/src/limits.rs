@@ -30,6 +30,10 @@ pub const SNAPSHOT_PIECES_WAITING_MAX: usize = 16;
 pub const SNAPSHOT_PIECE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long numbers are watched for a profile at most.
 pub const PROFILE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Questions with `?cached` that are remembered.
+pub const CACHED_QUESTIONS_MAX: usize = 8_192;
+/// How often a stream of metrics tells them.
+pub const METRICS_INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of a body from which it is worth compressing.
 pub const GZIP_BYTES_MIN: usize = 1400;
 

@@ -10,10 +10,11 @@ use http::{Method, StatusCode};
 use muster_model::answer::{self, InstanceDetail, PreparedAnswer};
 use muster_model::outcome::Denial;
 use muster_model::{Command, Outcome, Query, Text};
-use muster_registry::Answered;
+use muster_registry::{Answered, Freshness};
 use serde::Serialize;
 
 use crate::bodies::prepared;
+use crate::caching;
 use crate::failure::Failure;
 use crate::front::{Chance, Front};
 use crate::parameters::parse_bool;
@@ -202,7 +203,8 @@ struct AnswerShape<'a> {
 async fn execute(front: &Front, request: &Request, name: &str) -> Result<Reply, Failure> {
     let limit = limit(request)?;
     let wants_connect = wants_connect(request)?;
-    let (answered, near) = execute_near(front, request, name).await?;
+    let (terms, is_known) = execution_terms(front, request, name)?;
+    let (answered, near) = execute_near(front, request, name, &terms).await?;
     let found = prepared_in(&answered)?.ok_or_else(not_found)?;
     let mut instances: Vec<&InstanceDetail> = found.instances.iter().collect();
     if wants_connect {
@@ -224,7 +226,26 @@ async fn execute(front: &Front, request: &Request, name: &str) -> Result<Reply, 
     };
     let mut reply = json_reply(&shape, request.style);
     add_standing(&mut reply, &answered.standing, NO_INDEX);
+    if terms.is_cached {
+        let is_at_hand = is_known && answered.standing.freshness == Freshness::Stale;
+        caching::mark(&mut reply, is_at_hand.then_some(answered.standing.last_contact));
+    }
     Ok(reply)
+}
+
+/// On what terms a stored question is answered, and whether `?cached` has it answered from what is
+/// at hand, if that is not too old.
+fn execution_terms(front: &Front, request: &Request, name: &str) -> Result<(Terms, bool), Failure> {
+    let mut terms = terms(front, request)?;
+    let query = Query::ExplainPrepared { id_or_name: name.into() };
+    let is_known = terms.is_cached
+        && front.was_asked(&request.call(front), &query)
+        && !terms.cache_control.must_revalidate;
+    if is_known {
+        terms.freshness = Freshness::Stale;
+        terms.max_stale = terms.cache_control.max_age;
+    }
+    Ok((terms, is_known))
 }
 
 /// The answer of a stored question, with the node it is sorted from: the one that the request names,
@@ -233,21 +254,22 @@ async fn execute_near(
     front: &Front,
     request: &Request,
     name: &str,
+    terms: &Terms,
 ) -> Result<(Answered, Text), Failure> {
     let agent = &front.door().local.identity().node;
     let query =
         |near| Query::ExecutePrepared { id_or_name: name.into(), agent: agent.clone(), near };
     if let Some(near) = request.parameters.near(agent) {
         let near = if *near == *NEAR_CLIENT { client_node(front, request).await? } else { near };
-        let answered = ask(front, request, &query(Some(near.clone()))).await?;
+        let answered = ask_on(front, request, &query(Some(near.clone())), terms).await?;
         return Ok((answered, near));
     }
-    let answered = ask(front, request, &query(None)).await?;
+    let answered = ask_on(front, request, &query(None), terms).await?;
     match prepared_in(&answered)?.map_or("", |found| &found.query.service.near) {
         NEAR_AGENT => Ok((answered, agent.clone())),
         NEAR_CLIENT => {
             let near = client_node(front, request).await?;
-            Ok((ask(front, request, &query(Some(near.clone()))).await?, near))
+            Ok((ask_on(front, request, &query(Some(near.clone())), terms).await?, near))
         }
         near => {
             let near = Text::from(near);
@@ -296,8 +318,21 @@ async fn explain(front: &Front, request: &Request, name: &str) -> Result<Reply, 
 
 /// The answer now, on the client's terms of freshness.
 async fn ask(front: &Front, request: &Request, query: &Query) -> Result<Answered, Failure> {
-    let terms = Terms { seen: 0, ..Terms::parse(front, request)?.relaxed(front, request) };
-    front.read(&request.call(front), query, &terms).await
+    ask_on(front, request, query, &terms(front, request)?).await
+}
+
+async fn ask_on(
+    front: &Front,
+    request: &Request,
+    query: &Query,
+    terms: &Terms,
+) -> Result<Answered, Failure> {
+    front.read(&request.call(front), query, terms).await
+}
+
+/// The client's terms; nobody waits for a stored question to change.
+fn terms(front: &Front, request: &Request) -> Result<Terms, Failure> {
+    Ok(Terms { seen: 0, ..Terms::parse(front, request)?.relaxed(front, request) })
 }
 
 fn standing(answered: &Answered) -> StandingShape {

@@ -7,17 +7,18 @@
 //! A question that can be answered at once is answered without a task switch or a boxed future;
 //! a parked one holds only what [`Reading`] has, not the request it came from.
 
+use std::future::Future;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AGE;
 use http::{HeaderName, HeaderValue};
 use muster_model::answer::{self, EncodingKey};
 use muster_model::{Index, Query, Text};
 use muster_registry::{Answered, Asking, Call, Freshness, Standing, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
+use crate::caching::{self, CacheControl};
 use crate::failure::Failure;
 use crate::filter::{Fields, Filter, Shaped};
 use crate::front::{Front, Serving};
@@ -69,6 +70,8 @@ pub(crate) struct Terms {
     pub(crate) max_stale: Option<Duration>,
     /// Whether an answer that is at hand will do.
     pub(crate) is_cached: bool,
+    /// How old it may be, where that is looked at.
+    pub(crate) cache_control: CacheControl,
 }
 
 impl Reading {
@@ -96,7 +99,8 @@ impl Terms {
     /// The terms that the parameters name.
     pub(crate) fn parse(front: &Front, request: &Request) -> Result<Terms, Failure> {
         let settings = front.settings();
-        let mut terms = Terms { wait: settings.wait_default, ..Terms::default() };
+        let cache_control = CacheControl::parse(&request.headers)?;
+        let mut terms = Terms { wait: settings.wait_default, cache_control, ..Terms::default() };
         let parameters = &request.parameters;
         if parameters.is_empty() {
             return Ok(terms);
@@ -178,11 +182,12 @@ impl Front {
     /// The reply to a reading: at once where nothing has to be waited for.
     pub(crate) fn serve_reading(self: &Arc<Front>, reading: Reading) -> Serving {
         if reading.terms.is_cached
-            && reading.terms.seen == 0
+            && self.was_asked(&reading.call, &reading.query)
             && let Some(answered) = self.door().registry.peek(&reading.call, &reading.query)
+            && answered.answer.index > reading.terms.seen
         {
             let mut reply = self.shape(&reading, &answered);
-            mark_cached(&mut reply);
+            caching::mark(&mut reply, Some(answered.standing.last_contact));
             return Serving::ready(reply);
         }
         if reading.terms.seen == 0 && reading.terms.max_stale.is_none() {
@@ -190,7 +195,7 @@ impl Front {
             let asking = registry.ask(&reading.call, &reading.query, reading.terms.freshness);
             if let Asking::Ready(Some(result)) = asking {
                 return Serving::ready(match result {
-                    Ok(answered) => self.shape(&reading, &answered),
+                    Ok(answered) => self.shape_anew(&reading, &answered),
                     Err(refusal) => crate::reply::failed(&refusal.into()),
                 });
             }
@@ -198,8 +203,14 @@ impl Front {
         let front = self.clone();
         Serving::later(async move {
             let answered = front.read(&reading.call, &reading.query, &reading.terms).await?;
-            Ok(front.shape(&reading, &answered))
+            Ok(front.shape_anew(&reading, &answered))
         })
+    }
+
+    /// Whether a question was asked with `?cached` before, by a caller who may see the same.
+    pub(crate) fn was_asked(&self, call: &Call, query: &Query) -> bool {
+        let question = (&call.caller, &call.datacenter, query);
+        self.asked().again(self.hashing().hash_one(question))
     }
 
     /// The answer to a query on these terms.
@@ -212,7 +223,12 @@ impl Front {
         let registry = &*self.door().registry;
         if terms.seen > 0 {
             let until = self.wait_until(terms.wait);
-            return Ok(watch(registry, call, query, terms.freshness, terms.seen, until).await?);
+            let newer = watch(registry, call, query, terms.freshness, terms.seen, until);
+            return Ok(tokio::select! {
+                biased;
+                newer = newer => newer?,
+                () = self.closing().begun() => registry.ask(call, query, terms.freshness).await?,
+            });
         }
         let answered = registry.ask(call, query, terms.freshness).await?;
         match terms.max_stale {
@@ -226,6 +242,30 @@ impl Front {
     /// When a wait of this length is over.
     pub(crate) fn wait_until(&self, wait: Duration) -> Instant {
         Instant::now() + wait + self.chance().up_to(wait / WAIT_JITTER_FRACTION)
+    }
+
+    /// What `change` comes to, unless the wait is over before: in time, or because the front-end
+    /// closes.
+    pub(crate) async fn within_wait<T>(
+        &self,
+        until: Instant,
+        change: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            biased;
+            changed = change => Some(changed),
+            () = sleep_until(until) => None,
+            () = self.closing().begun() => None,
+        }
+    }
+
+    /// The reply that an answer makes which was not at hand already.
+    fn shape_anew(&self, reading: &Reading, answered: &Answered) -> Reply {
+        let mut reply = self.shape(reading, answered);
+        if reading.terms.is_cached {
+            caching::mark(&mut reply, None);
+        }
+        reply
     }
 
     /// The reply that an answer makes in the form asked for.
@@ -298,13 +338,6 @@ pub(crate) fn consistency(freshness: Freshness) -> &'static str {
         Freshness::Consistent => "consistent",
         Freshness::Stale => "stale",
     }
-}
-
-/// Says that the answer was at hand.
-fn mark_cached(reply: &mut Reply) {
-    let headers = reply.headers_mut();
-    headers.insert(HeaderName::from_static("x-cache"), HeaderValue::from_static("HIT"));
-    headers.insert(AGE, HeaderValue::from_static("0"));
 }
 
 impl Shaping<'_> {

@@ -10,6 +10,7 @@
 //! - `census`: how many connections there are, in total and of one client;
 //! - `connection`: one connection, HTTP/1.1 or cleartext HTTP/2, and its clock;
 //! - `wire`: the bytes of a connection, watched for a request that comes too slowly;
+//! - `closing`: how those who wait are let go when a listener stops;
 //! - `reading`: a request's body, with a limit on size and slowness;
 //! - `body`: an answer's body.
 //!
@@ -18,6 +19,7 @@
 
 mod body;
 mod census;
+mod closing;
 mod connection;
 mod limits;
 mod reading;
@@ -29,6 +31,7 @@ mod tests;
 
 pub use body::{Body, Sender};
 pub use census::{Census, Counts};
+pub use closing::Closing;
 pub use connection::{Handler, Peer, Request, Response};
 pub use limits::Limits;
 pub use reading::{BodyError, read_body};

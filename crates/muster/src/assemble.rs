@@ -43,6 +43,7 @@ pub struct Running {
     pub leaves_on_interrupt: bool,
     /// Whether SIGTERM means to leave.
     pub leaves_on_terminate: bool,
+    front: Arc<Front>,
     web: Vec<muster_listen::Running>,
     dns: tokio::task::JoinHandle<()>,
     watches: Arc<Watches>,
@@ -86,7 +87,7 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     let door = Door { registry: agent.clone(), local: voucher.clone(), operator: agent.clone() };
 
     let front = Front::new(door, translate::front_consul(config)?, seed(&*host));
-    let web = Arc::new(Web { consul: front });
+    let web = Arc::new(Web { consul: front.clone() });
     let census = Census::new(translate::http_limits(config));
     let settings = translate::front_dns(config)?;
     let names = dns::Server::new(agent.clone(), &identity, settings, host.clone(), &sockets)
@@ -112,6 +113,7 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
         pid_file: config.pid_file.clone(),
         leaves_on_interrupt: !config.skips_leave_on_interrupt(),
         leaves_on_terminate: config.leaves_on_terminate(),
+        front,
         web,
         dns,
         watches,
@@ -123,6 +125,7 @@ impl Running {
     pub async fn stop(self, drain: Duration) {
         self.watches.stop();
         self.dns.abort();
+        self.front.close();
         for listener in self.web {
             listener.stop(drain).await;
         }

@@ -5,22 +5,33 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use muster_listen::Body;
 use muster_model::Text;
 use muster_registry::operator::{Metric, MetricValue};
 use serde::Serialize;
+use tokio::time::sleep;
 
 use crate::failure::Failure;
 use crate::front::Front;
+use crate::limits::METRICS_INTERVAL;
 use crate::reply::{Reply, done, json_reply, text_reply};
 use crate::request::Request;
-use crate::routes::Route;
-use crate::wall_time;
+use crate::routes::{Later, Route};
+use crate::{json, wall_time};
 
-pub(crate) const ROUTES: &[Route] =
-    &[Route::now(Method::GET, "/v1/agent/metrics", "The numbers of this agent.", metrics)];
+pub(crate) const ROUTES: &[Route] = &[
+    Route::now(Method::GET, "/v1/agent/metrics", "The numbers of this agent.", metrics),
+    Route::later(
+        Method::GET,
+        "/v1/agent/metrics/stream",
+        "The numbers of this agent, again and again.",
+        stream,
+    ),
+];
 
 fn metrics(front: &Front, request: &Request) -> Result<Reply, Failure> {
     let metrics = front.door().operator.metrics();
@@ -40,6 +51,31 @@ fn metrics(front: &Front, request: &Request) -> Result<Reply, Failure> {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     reply.headers_mut().insert(CONTENT_TYPE, kind);
     Ok(reply)
+}
+
+/// One object after another, until the client goes or the agent stops.
+fn stream(front: Arc<Front>, _: Request) -> Later {
+    Box::pin(async move {
+        let (sender, body) = Body::stream(1);
+        tokio::spawn(async move {
+            let told = async {
+                loop {
+                    sleep(METRICS_INTERVAL).await;
+                    let metrics = front.door().operator.metrics();
+                    let object = json::pretty(&MetricsShape::new(&front, &metrics));
+                    if !sender.send(object).await {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                () = told => {}
+                () = sender.closed() => {}
+                () = front.closing().begun() => {}
+            }
+        });
+        Ok(Response::new(body))
+    })
 }
 
 fn wants_prometheus(request: &Request) -> bool {

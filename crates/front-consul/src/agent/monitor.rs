@@ -37,17 +37,20 @@ fn monitor(front: &Front, request: &Request) -> Result<Reply, Failure> {
     };
     let mut lines = front.door().operator.log_lines();
     let (sender, body) = Body::stream(LINES_WAITING_MAX);
+    let closing = front.closing().clone();
     tokio::spawn(async move {
-        loop {
-            let line = tokio::select! {
-                line = next(&mut lines, least) => line,
-                () = sender.closed() => return,
-            };
-            let Some(line) = line else { return };
-            let text = if is_json { as_json(&line) } else { as_text(&line) };
-            if !sender.send(text).await {
-                return;
+        let told = async {
+            while let Some(line) = next(&mut lines, least).await {
+                let text = if is_json { as_json(&line) } else { as_text(&line) };
+                if !sender.send(text).await {
+                    return;
+                }
             }
+        };
+        tokio::select! {
+            () = told => {}
+            () = sender.closed() => {}
+            () = closing.begun() => {}
         }
     });
     Ok(Response::new(body))

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 use muster_model::Text;
-use tokio::time::timeout_at;
 
 use crate::agent::{enable, kept, vouched};
 use crate::bodies::local;
@@ -74,7 +73,8 @@ fn one(front: Arc<Front>, request: Request) -> Later {
             let hash = content_hash::of(&own.instance);
             let is_news = seen.is_empty() || hash != *seen;
             // A closed channel is an agent that stops: the present answer is the last one.
-            if is_news || !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
+            if is_news || !matches!(front.within_wait(until, changes.changed()).await, Some(Ok(())))
+            {
                 let shape = LocalInstanceShape::new(&own.instance, front.datacenter(), Some(&hash));
                 let mut reply = json_reply(&shape, style);
                 let value = HeaderValue::from_str(&hash).expect("hexadecimal digits are fine");
