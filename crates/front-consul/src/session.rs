@@ -143,7 +143,9 @@ fn renew(front: Arc<Front>, request: Request) -> Later {
 fn session(body: &[u8], front: &Front) -> Result<Session, Failure> {
     let body = if body.is_empty() { b"{}" } else { body };
     let mut object = Object::parse(body, "structs.Session")?;
-    let (node_checks, instance_checks) = checks(&mut object)?;
+    let (node_checks, older_checks) = checks(&mut object)?;
+    let instance_checks = instance_checks(&mut object)?;
+    let ttl_as_given = object.text("TTL")?;
     let node = object.text("Node")?;
     let own_node = &front.door().local.identity().node;
     Ok(Session {
@@ -152,33 +154,33 @@ fn session(body: &[u8], front: &Front) -> Result<Session, Failure> {
         node: if node.is_empty() { own_node.clone() } else { node },
         lock_delay: lock_delay(&mut object)?,
         behavior: behavior(&object.text("Behavior")?)?,
-        ttl: ttl(&object.text("TTL")?, front.settings().session_ttl_min)?,
+        ttl: ttl(&ttl_as_given, front.settings().session_ttl_min)?,
         node_checks: node_checks.into(),
         instance_checks: instance_checks.into(),
+        ttl_as_given,
+        older_checks: older_checks.into(),
     })
 }
 
-/// The checks of the node and of instances that it rests on. `Checks` is the old name of
-/// `NodeChecks`: an empty list there stands for none, and what it names comes on top.
+/// The checks of the node that it rests on, and those under their older name, `Checks`. An empty
+/// list of the older ones stands for no checks at all; where it only repeats what is usual, or the
+/// others are none, it says nothing.
 fn checks(object: &mut Object) -> Result<(Vec<Text>, Vec<Text>), Failure> {
-    let (names_old, names_new) = (object.has("Checks"), object.has("NodeChecks"));
-    let old = object.texts("Checks")?;
-    let mut node_checks = object.texts("NodeChecks")?;
-    if !names_new {
-        node_checks = vec![AGENT_CHECK_ID.into()];
-    }
-    if names_old && old.is_empty() {
-        node_checks.clear();
-    } else if !node_checks.is_empty() {
-        node_checks.extend(old);
-    }
-    node_checks.sort();
-    node_checks.dedup();
-    let mut instance_checks = Vec::new();
-    for mut check in object.objects("ServiceChecks", "structs.ServiceCheck")? {
-        instance_checks.push(check.text("ID")?);
-    }
-    Ok((node_checks, instance_checks))
+    let (names_older, names_node) = (object.has("Checks"), object.has("NodeChecks"));
+    let older = object.texts("Checks")?;
+    let given = object.texts("NodeChecks")?;
+    let node_checks = if names_node { given } else { vec![AGENT_CHECK_ID.into()] };
+    let is_usual = !names_older || matches!(&*older, [only] if *only == *AGENT_CHECK_ID);
+    Ok(match (is_usual, older.is_empty(), node_checks.is_empty()) {
+        (true, _, _) => (node_checks, Vec::new()),
+        (_, true, _) | (_, _, true) => (Vec::new(), Vec::new()),
+        _ => (node_checks, older),
+    })
+}
+
+fn instance_checks(object: &mut Object) -> Result<Vec<Text>, Failure> {
+    let checks = object.objects("ServiceChecks", "structs.ServiceCheck")?;
+    checks.into_iter().map(|mut check| check.text("ID")).collect()
 }
 
 /// A text in Go's notation, or a number: of seconds where it is small, else of nanoseconds.
@@ -226,8 +228,8 @@ fn ttl(given: &str, least: Duration) -> Result<Duration, Failure> {
 mod tests {
     use super::*;
 
-    fn checks_of(body: &str) -> Vec<Text> {
-        checks(&mut Object::parse(body.as_bytes(), "structs.Session").unwrap()).unwrap().0
+    fn checks_of(body: &str) -> (Vec<Text>, Vec<Text>) {
+        checks(&mut Object::parse(body.as_bytes(), "structs.Session").unwrap()).unwrap()
     }
 
     fn lock_delay_of(body: &str) -> Result<Duration, Failure> {
@@ -236,18 +238,32 @@ mod tests {
 
     #[test]
     fn a_session_rests_on_its_agent_unless_told_otherwise() {
-        assert_eq!(checks_of("{}"), ["serfHealth"]);
-        assert_eq!(checks_of(r#"{"NodeChecks":[]}"#), [""; 0]);
-        assert_eq!(checks_of(r#"{"NodeChecks":["a"]}"#), ["a"]);
+        assert_eq!(checks_of("{}").0, ["serfHealth"]);
+        assert_eq!(checks_of(r#"{"NodeChecks":[]}"#).0, [""; 0]);
+        assert_eq!(checks_of(r#"{"NodeChecks":["b","a"]}"#).0, ["b", "a"]);
     }
 
     #[test]
-    fn the_old_list_of_checks_empties_or_adds() {
-        assert_eq!(checks_of(r#"{"checks":[]}"#), [""; 0]);
-        assert_eq!(checks_of(r#"{"Checks":["serfHealth"]}"#), ["serfHealth"]);
-        assert_eq!(checks_of(r#"{"Checks":["a"]}"#), ["a", "serfHealth"]);
-        assert_eq!(checks_of(r#"{"Checks":["a"],"NodeChecks":[]}"#), [""; 0]);
-        assert_eq!(checks_of(r#"{"Checks":["a"],"NodeChecks":["b"]}"#), ["a", "b"]);
+    fn the_older_list_of_checks_stands_beside_the_other_or_empties_it() {
+        let cases: [(&str, &[&str], &[&str]); 5] = [
+            (r#"{"checks":[]}"#, &[], &[]),
+            (r#"{"Checks":["serfHealth"]}"#, &["serfHealth"], &[]),
+            (r#"{"Checks":["a"]}"#, &["serfHealth"], &["a"]),
+            (r#"{"Checks":["a"],"NodeChecks":[]}"#, &[], &[]),
+            (r#"{"Checks":["a"],"NodeChecks":["b"]}"#, &["b"], &["a"]),
+        ];
+        for (body, node_checks, older) in cases {
+            let (found, found_older) = checks_of(body);
+            assert_eq!(
+                (&*found, &*found_older),
+                (&texts(node_checks)[..], &texts(older)[..]),
+                "{body}"
+            );
+        }
+    }
+
+    fn texts(words: &[&str]) -> Vec<Text> {
+        words.iter().map(|word| Text::from(*word)).collect()
     }
 
     #[test]

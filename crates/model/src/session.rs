@@ -34,6 +34,22 @@ pub struct Session {
     /// Ids of checks of instances on the node that must not be critical.
     #[n(7)]
     pub instance_checks: Box<[Text]>,
+    /// The ttl in its author's notation, for showing it; empty where only `ttl` is known.
+    #[n(8)]
+    #[cbor(default)]
+    pub ttl_as_given: Text,
+    /// Further checks of the node, which its author named where older clients do. They count as
+    /// `node_checks` do.
+    #[n(9)]
+    #[cbor(default)]
+    pub older_checks: Box<[Text]>,
+}
+
+impl Session {
+    /// The ids of all checks that must not be critical.
+    pub fn check_ids(&self) -> impl Iterator<Item = &Text> {
+        self.older_checks.iter().chain(&self.node_checks).chain(&self.instance_checks)
+    }
 }
 
 /// What becomes of the pairs that a session holds when it ends.

@@ -132,7 +132,7 @@ impl Writing<'_> {
         let node = session.node.folded();
         let unknown = || Denial::UnknownNode(session.node.clone());
         let entry = self.state.catalog.node(&node).ok_or_else(unknown)?;
-        for id in session.node_checks.iter().chain(&session.instance_checks) {
+        for id in session.check_ids() {
             let check = entry
                 .check(id)
                 .ok_or_else(|| Denial::UnknownCheck(session.node.clone(), id.clone()))?;
@@ -186,10 +186,7 @@ impl Writing<'_> {
 
     /// Ends the sessions that rest on a check.
     pub(crate) fn end_sessions_on_check(&mut self, node: &str, check_id: &str) {
-        let rests_on = |session: &Session| {
-            let mut ids = session.node_checks.iter().chain(&session.instance_checks);
-            ids.any(|id| *id == *check_id)
-        };
+        let rests_on = |session: &Session| session.check_ids().any(|id| *id == *check_id);
         for id in self.ids_of_sessions(node, rests_on) {
             self.end_session(&id, EndKind::Forced);
         }

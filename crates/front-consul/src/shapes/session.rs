@@ -1,5 +1,7 @@
 //! A session, as in `/v1/session`.
 
+use std::borrow::Cow;
+
 use muster_model::session::Behavior;
 use muster_model::{Indexed, Session, Text};
 use serde::Serialize;
@@ -18,9 +20,11 @@ pub(crate) struct SessionShape<'a> {
     lock_delay: u64,
     behavior: &'static str,
     #[serde(rename = "TTL")]
-    ttl: String,
+    ttl: Cow<'a, str>,
     node_checks: Words<'a>,
     service_checks: Option<Vec<InstanceCheckShape<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Words<'a>>,
     create_index: u64,
     modify_index: u64,
 }
@@ -45,9 +49,13 @@ impl<'a> SessionShape<'a> {
             node: &session.node,
             lock_delay: session.lock_delay.as_nanos() as u64,
             behavior: word(session.behavior),
-            ttl: if session.ttl.is_zero() { String::new() } else { duration::format(session.ttl) },
+            ttl: match &*session.ttl_as_given {
+                "" if !session.ttl.is_zero() => duration::format(session.ttl).into(),
+                given => given.into(),
+            },
             node_checks: Words(&session.node_checks),
             service_checks: (!service_checks.is_empty()).then_some(service_checks),
+            checks: (!session.older_checks.is_empty()).then_some(Words(&session.older_checks)),
             create_index: session.create_index,
             modify_index: session.modify_index,
         }

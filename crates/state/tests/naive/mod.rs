@@ -165,7 +165,7 @@ impl Naive {
         if !self.nodes.contains_key(&node) {
             return Outcome::Denied(Denial::UnknownNode(session.node.clone()));
         }
-        for id in &session.node_checks {
+        for id in session.check_ids() {
             match self.checks.get(&(node.clone(), id.to_string())) {
                 None => {
                     let denial = Denial::UnknownCheck(session.node.clone(), id.clone());
@@ -184,7 +184,7 @@ impl Naive {
     /// Ends the sessions of a node that rest on a check, or all of them.
     fn end_sessions_on(&mut self, index: u64, node: &str, check: Option<&str>) {
         let rests = |session: &&Session| {
-            let mut own = session.node_checks.iter();
+            let mut own = session.check_ids();
             *session.node.to_lowercase() == *node
                 && check.is_none_or(|check| own.any(|id| **id == *check))
         };

@@ -115,7 +115,8 @@ fn session_command() -> impl Strategy<Value = Command> {
             node,
             behavior: if is_deleting { Behavior::Delete } else { Behavior::Release },
             lock_delay: Duration::from_secs(delay),
-            node_checks: if rests { ["c1".into()].into() } else { [].into() },
+            node_checks: if rests && delay == 0 { ["c1".into()].into() } else { [].into() },
+            older_checks: if rests && delay > 0 { ["c1".into()].into() } else { [].into() },
             ..Session::default()
         })
     });
