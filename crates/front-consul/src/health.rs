@@ -1,6 +1,6 @@
 //! `/v1/health`: checks, and the instances of a service with what decides their status.
 
-use muster_model::answer;
+use muster_model::answer::{self, CheckDetail};
 use muster_model::query::{CheckFilter, CheckSubject, Health};
 use muster_model::{Query, Status};
 
@@ -50,20 +50,17 @@ fn checks(front: &Front, request: &Request) -> Result<Reading, Failure> {
     checks_of(front, request, CheckSubject::Service(service.folded()))
 }
 
-/// A word that is no status has no checks: it is asked for as a status nobody can have.
+/// A word that is none of ours may be the status of a check in the catalog: it stands there as a
+/// warning, with its word beside it.
 fn state(front: &Front, request: &Request) -> Result<Reading, Failure> {
-    const NONE: Form = Form { name: "health/state of no status", make: shape_no_checks };
+    const WORDED: Form = Form { name: "health/state by word", make: shape_worded };
     let word = request.required_name("check state")?;
     if &*word == "any" {
         return checks_of(front, request, CheckSubject::All);
     }
-    match word.parse::<Status>() {
-        Ok(status) => checks_of(front, request, CheckSubject::WithStatus(status)),
-        Err(_) => {
-            let query = Query::Checks(CheckFilter::default());
-            Ok(Reading::new(front, request, query, &NONE)?.relaxed(front, request).uncached())
-        }
-    }
+    let status = word.parse().unwrap_or(Status::Warning);
+    let reading = checks_of(front, request, CheckSubject::WithStatus(status))?;
+    Ok(if status == Status::Warning { reading.formed(&WORDED).about(&word) } else { reading })
 }
 
 fn checks_of(front: &Front, request: &Request, subject: CheckSubject) -> Result<Reading, Failure> {
@@ -78,12 +75,17 @@ fn checks_of(front: &Front, request: &Request, subject: CheckSubject) -> Result<
 
 fn shape_checks(shaping: &Shaping<'_>, body: &answer::Body) -> Result<Encoded, Failure> {
     let answer::Body::Checks(details) = body else { return Err(mismatch()) };
-    shaping.list(details.iter().map(|detail| {
-        let instance = detail.instance.as_deref().map(|row| &row.value);
-        CheckShape::new(&detail.node.name, &detail.check, instance)
-    }))
+    shaping.list(details.iter().map(check_shape))
 }
 
-fn shape_no_checks(shaping: &Shaping<'_>, _: &answer::Body) -> Result<Encoded, Failure> {
-    shaping.list(std::iter::empty::<CheckShape<'_>>())
+/// Those whose status has the word that is asked for.
+fn shape_worded(shaping: &Shaping<'_>, body: &answer::Body) -> Result<Encoded, Failure> {
+    let answer::Body::Checks(details) = body else { return Err(mismatch()) };
+    let worded = details.iter().filter(|own| own.check.status_word() == shaping.subject);
+    shaping.list(worded.map(check_shape))
+}
+
+fn check_shape(detail: &CheckDetail) -> CheckShape<'_> {
+    let instance = detail.instance.as_deref().map(|row| &row.value);
+    CheckShape::new(&detail.node.name, &detail.check, instance)
 }

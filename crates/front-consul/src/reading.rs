@@ -165,6 +165,12 @@ impl Reading {
         self
     }
 
+    /// The same in another form.
+    pub(crate) fn formed(mut self, form: &'static Form) -> Reading {
+        self.form = form;
+        self
+    }
+
     /// For endpoints whose answer is always taken from what is at hand.
     pub(crate) fn cached(mut self) -> Reading {
         self.terms.is_cached = true;

@@ -130,6 +130,12 @@ pub struct CheckExtras {
     /// A definition registered with it in the catalog, for whoever runs it from there.
     #[n(3)]
     pub definition: Option<Box<crate::definition::CheckDefinition>>,
+    /// The word that its author has for its status, where that is none of ours; else empty. A check
+    /// with a word of its own stands as [`Status::Warning`]: it is not passing, and does not take
+    /// its instance out of the answer.
+    #[n(4)]
+    #[cbor(default)]
+    pub status_word: Text,
 }
 
 impl Check {
@@ -144,6 +150,20 @@ impl Check {
     pub fn with_extras(mut self, extras: CheckExtras) -> Check {
         self.extras = (extras != CheckExtras::default()).then(|| Box::new(extras));
         self
+    }
+
+    /// The word for its status: its author's own, or ours.
+    pub fn status_word(&self) -> &str {
+        match &*self.extras().status_word {
+            "" => self.status.as_str(),
+            own => own,
+        }
+    }
+
+    /// The same with another status and output; a word of its author's goes with the status.
+    pub fn with_status(&self, status: Status, output: Text) -> Check {
+        let extras = CheckExtras { status_word: Text::default(), ..self.extras().clone() };
+        Check { status, output, ..self.clone() }.with_extras(extras)
     }
 
     /// Whether it speaks of the whole node.

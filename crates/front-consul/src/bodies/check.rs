@@ -5,6 +5,7 @@ use std::time::Duration;
 use muster_model::check::CheckExtras;
 use muster_model::declared::{DeclaredCheck, Misfit};
 use muster_model::definition::{Rule, TlsOptions};
+use muster_model::limits::NAME_BYTES_MAX;
 use muster_model::{Check, Status, Text};
 use serde_json::Value;
 
@@ -128,12 +129,7 @@ pub(crate) fn catalog_check(object: &mut Object) -> Result<CatalogCheck, Failure
     let node = object.text("Node")?;
     let name = object.text("Name")?;
     let id = object.text("CheckID")?;
-    let status = match &*object.text("Status")? {
-        "" => Status::Critical,
-        word => word
-            .parse()
-            .map_err(|_| Failure::bad_request(format!("Invalid check status: '{word}'")))?,
-    };
+    let (status, status_word) = catalog_status(object.text("Status")?)?;
     let definition = match object.object("Definition", "structs.HealthCheckDefinition")? {
         Some(mut definition) => Some(declared_in_catalog(&mut definition)?),
         None => None,
@@ -150,6 +146,7 @@ pub(crate) fn catalog_check(object: &mut Object) -> Result<CatalogCheck, Failure
         timeout: object.text("Timeout")?,
         exposed_port: object.port("ExposedPort")?,
         definition: definition.map(Box::new),
+        status_word,
     };
     let check = Check {
         id: if id.is_empty() { name.clone() } else { id },
@@ -173,6 +170,20 @@ pub(crate) fn catalog_check(object: &mut Object) -> Result<CatalogCheck, Failure
         object.take(ignored);
     }
     Ok(CatalogCheck { node, check: check.with_extras(extras) })
+}
+
+/// The status of a check in the catalog, which takes any word: without one it is critical, and with
+/// one that nobody knows it is not passing and not critical either.
+fn catalog_status(word: Text) -> Result<(Status, Text), Failure> {
+    if word.len() > NAME_BYTES_MAX {
+        let text = format!("Check status too long; the limit is {NAME_BYTES_MAX} bytes");
+        return Err(Failure::bad_request(text));
+    }
+    Ok(match word.parse() {
+        Ok(status) => (status, Text::default()),
+        Err(_) if word.is_empty() => (Status::Critical, word),
+        Err(_) => (Status::Warning, word),
+    })
 }
 
 /// The definition inside a check of the catalog. Clients send durations twice, as text and as

@@ -64,7 +64,7 @@ impl<'a> CheckShape<'a> {
             node,
             check_id: &check.id,
             name: &check.name,
-            status: check.status.as_str(),
+            status: check.status_word(),
             notes: &check.notes,
             output: &check.output,
             service_id: &check.instance_id,

@@ -144,7 +144,7 @@ impl<'a> BareCheckShape<'a> {
             node,
             check_id: &check.id,
             name: &check.name,
-            status: check.status.as_str(),
+            status: check.status_word(),
             notes: &check.notes,
             output: &check.output,
             service_id: &check.instance_id,

@@ -220,6 +220,7 @@ fn with_schedule(check: Check, definition: &CheckDefinition) -> Check {
         timeout: shown(definition.timeout),
         exposed_port: 0,
         definition: None,
+        ..Default::default()
     };
     check.with_extras(extras)
 }

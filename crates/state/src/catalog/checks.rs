@@ -27,7 +27,7 @@ impl Writing<'_> {
             self.state.catalog.node(&name).ok_or_else(|| Denial::UnknownNode(node.clone()))?;
         let unknown = || Denial::UnknownCheck(node.clone(), id.clone());
         let old = entry.check(id).ok_or_else(unknown)?;
-        let check = Check { status, output: output.clone(), ..old.value.clone() };
+        let check = old.with_status(status, output.clone());
         self.put_check(&name, &check);
         Ok(Outcome::Done)
     }
