@@ -4,6 +4,7 @@
 //! nodes:    name ─► NodeEntry { row, instances by id, all checks by id, its own checks }
 //! services: name ─► ServiceEntry { instances by (node, id), tags with their count }
 //! InstanceEntry { node name, row, its checks }        shared by both
+//! owners:   address ─► names of nodes
 //! ```
 //!
 //! Names are folded where they are keys; rows keep them as they were written. An instance's entry
@@ -17,10 +18,12 @@
 mod checks;
 mod instances;
 mod nodes;
+mod owners;
 mod register;
 mod tables;
 
 pub(crate) use instances::deny_nameless;
+pub(crate) use owners::Owners;
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -49,6 +52,7 @@ pub(crate) struct Catalog {
     /// The folded name of the node that has an id, by the folded id.
     node_ids: OrdMap<Text, Text>,
     services: ByName<Arc<ServiceEntry>>,
+    owners: Owners,
     counts: Counts,
 }
 
@@ -130,6 +134,11 @@ impl Catalog {
     /// All services in the order of their folded names.
     pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<ServiceEntry>> {
         in_order(&self.services)
+    }
+
+    /// The way back from addresses.
+    pub(crate) fn owners(&self) -> &Owners {
+        &self.owners
     }
 
     pub(crate) fn n_nodes(&self) -> u64 {

@@ -80,7 +80,8 @@ impl State {
     pub(super) fn answer_owners(&self, address: &Text) -> Answer {
         let mut nodes = Vec::new();
         let mut instances = Vec::new();
-        for entry in self.catalog.nodes() {
+        let names = self.catalog.owners().nodes_with(address);
+        for entry in names.filter_map(|name| self.catalog.node(name)) {
             if entry.row.address == *address {
                 nodes.push(entry.row.clone());
             }

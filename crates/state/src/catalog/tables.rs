@@ -17,10 +17,12 @@ impl Catalog {
             self.node_ids.insert(row.id.folded(), name.clone());
         }
         let Some(entry) = self.nodes.get_mut(name) else {
+            self.owners.swap(name, &Text::default(), &row.address);
             self.nodes.insert(name.clone(), Arc::new(NodeEntry::new(row)));
             return;
         };
         let old = std::mem::replace(&mut Arc::make_mut(entry).row, row.clone());
+        self.owners.swap(name, &old.address, &row.address);
         if !old.id.is_empty() && old.id.folded() != row.id.folded() {
             self.node_ids.remove(&old.id.folded());
         }
@@ -54,6 +56,7 @@ impl Catalog {
         }
         for entry in entries.into_iter().map(Arc::new) {
             self.counts.swap(None, Some(&entry.row));
+            self.owners.swap(&name, &Text::default(), &entry.row.address);
             node.instances.insert(ById(entry.clone()));
             let service = self.services.entry(entry.row.service.folded()).or_default();
             let service = Arc::make_mut(service);
@@ -69,6 +72,7 @@ impl Catalog {
     pub(crate) fn remove_node(&mut self, name: &Text) {
         let Some(entry) = self.nodes.remove(name) else { return };
         assert!(entry.instances.is_empty() && entry.checks.is_empty(), "a removed node is bare");
+        self.owners.swap(name, &entry.row.address, &Text::default());
         let id = entry.row.id.folded();
         if self.node_ids.get(&id).is_some_and(|owner| owner == name) {
             self.node_ids.remove(&id);
@@ -148,6 +152,10 @@ impl Catalog {
         new: Option<&Arc<InstanceEntry>>,
     ) -> bool {
         self.counts.swap(old.map(|old| &**old.row), new.map(|new| &**new.row));
+        let address = |own: Option<&Arc<InstanceEntry>>| {
+            own.map(|own| own.row.address.clone()).unwrap_or_default()
+        };
+        self.owners.swap(node, &address(old), &address(new));
         let entry = self.entry_mut(node);
         match (old, new) {
             (_, Some(new)) => drop(entry.instances.insert(ById(new.clone()))),
