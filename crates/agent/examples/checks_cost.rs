@@ -11,9 +11,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::checks::{Allowed, Runner};
-use muster_health::check::Settings;
-use muster_model::definition::{CheckDefinition, Rule, TlsOptions};
+use muster_agent::checks::{CheckTerms, Runner};
+use muster_model::definition::{CheckDefinition, Rule, Source, TlsOptions};
 use muster_model::{Status, Text};
 use muster_registry::local::Vouched;
 use muster_testkit::Bench;
@@ -63,10 +62,10 @@ async fn measure(n_checks: u64, interval_s: u64, seconds: u64) -> std::io::Resul
     let url: Text = format!("http://{}/health", address.trim()).into();
     let (observed, mut observations) = mpsc::channel(4_096);
     let vouched = watch::Sender::new(Arc::new(Vouched::default()));
-    let bounds = (Allowed::default(), Settings::default());
+    let terms = CheckTerms::default();
     let world = Arc::new(Real::new());
     let runner =
-        Runner::new(world, Bench::new(), bounds, "n1".into(), vouched.subscribe(), observed);
+        Runner::new(world, Bench::new(), terms, "n1".into(), vouched.subscribe(), observed);
     for number in 0..n_checks {
         let rule = Rule::Http {
             url: url.clone(),
@@ -78,7 +77,8 @@ async fn measure(n_checks: u64, interval_s: u64, seconds: u64) -> std::io::Resul
         };
         let interval = Duration::from_secs(interval_s);
         let definition = CheckDefinition { rule, interval, ..CheckDefinition::default() };
-        runner.set(format!("c{number}").into(), Some(Arc::new(definition)));
+        let rule = (Arc::new(definition), Source::File);
+        runner.set(format!("c{number}").into(), Some(rule));
     }
     let (cpu_before, began_at) = (cpu_seconds(), Instant::now());
     let until = began_at + Duration::from_secs(seconds);

@@ -21,7 +21,7 @@ mod script;
 mod tcp;
 mod udp;
 
-pub use allowed::Allowed;
+pub use allowed::{Allowed, CheckTerms};
 pub use runner::Runner;
 
 use muster_health::check::Observation;

@@ -2,8 +2,9 @@
 //! internal protocol, and who may speak to this server.
 //!
 //! What consensus says is carried as it is, a call or a line, on a connection of its own urgency.
-//! Only a server of this datacenter may bring such messages. What a leader is asked for beyond the
-//! log is in [`crate::helm`].
+//! Only a server of this datacenter may bring such messages, and each names the server it is for: an
+//! address may have passed to another, which must not answer in its forerunner's name. What a leader
+//! is asked for beyond the log is in [`crate::helm`].
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
@@ -43,6 +44,23 @@ pub(crate) fn address_of(voter: &Voter) -> Result<SocketAddr, Fault> {
     parsed.map_err(|_| Fault::Unreachable(format!("{:?} is no address", voter.address)))
 }
 
+/// A message with the number of the server it is for before it.
+fn addressed(to: &Voter, message: &[u8]) -> Bytes {
+    [&to.id.to_be_bytes(), message].concat().into()
+}
+
+/// The message, if it is for this server.
+fn for_us(own: u64, body: &Bytes) -> Result<Bytes, String> {
+    let Some((number, _)) = body.split_first_chunk::<8>() else {
+        return Err("the message names no server".to_owned());
+    };
+    let wanted = u64::from_be_bytes(*number);
+    if wanted != own {
+        return Err(format!("this is server {own:016x} and not {wanted:016x}"));
+    }
+    Ok(body.slice(8..))
+}
+
 fn unreachable(fault: Fault) -> Unreachable {
     let may_have_arrived = fault.may_have_been_served();
     let why = match fault {
@@ -62,6 +80,7 @@ impl Peers for Way {
     ) -> Pending<'a, Result<Bytes, Unreachable>> {
         Box::pin(async move {
             let address = address_of(to).map_err(unreachable)?;
+            let message = addressed(to, &message);
             let called = self.0.call(address, lane(urgency), CALL, message, deadline).await;
             called.map_err(unreachable)
         })
@@ -76,6 +95,7 @@ impl Peers for Way {
     ) -> Pending<'a, Result<Line, Unreachable>> {
         Box::pin(async move {
             let address = address_of(to).map_err(unreachable)?;
+            let first = addressed(to, &first);
             let opened = self.0.open(address, lane(urgency), LINE, first, deadline).await;
             let (sender, receiver) = opened.map_err(unreachable)?.split();
             Ok(line(sender, receiver))
@@ -161,17 +181,42 @@ impl Handler for Reception {
 }
 
 async fn answer_call(agent: &Agent, opened: Opened) {
-    match agent.consensus.answer(&opened.body, opened.deadline).await {
+    let answered = match for_us(agent.consensus.node(), &opened.body) {
+        Ok(message) => agent
+            .consensus
+            .answer(&message, opened.deadline)
+            .await
+            .map_err(|error| error.to_string()),
+        Err(why) => Err(why),
+    };
+    match answered {
         // An error says that nobody waits any more.
         Ok(answer) => drop(opened.answer(answer).await),
-        Err(error) => opened.refuse(error.to_string().into()).await,
+        Err(why) => opened.refuse(why.into()).await,
     }
 }
 
 async fn serve_line(agent: &Agent, from: &Peer, opened: Opened) {
-    let first = opened.body.clone();
+    let first = match for_us(agent.consensus.node(), &opened.body) {
+        Ok(first) => first,
+        Err(why) => return opened.refuse(why.into()).await,
+    };
     let (sender, receiver) = opened.exchange.split();
     if let Err(error) = agent.consensus.serve_line(&first, line(sender, receiver)).await {
         tracing::debug!(%from, %error, "a line of consensus was broken off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_for_another_server_is_refused() {
+        let to = Voter { id: 7, address: String::new() };
+        let message = addressed(&to, b"vote");
+        assert_eq!(for_us(7, &message).as_deref(), Ok(&b"vote"[..]));
+        assert!(for_us(8, &message).unwrap_err().starts_with("this is server 0000000000000008"));
+        assert!(for_us(7, &Bytes::from_static(b"short")).is_err());
     }
 }

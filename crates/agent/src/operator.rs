@@ -78,7 +78,7 @@ impl Operator for Agent {
         })
     }
 
-    fn reload<'a>(&'a self, _: &'a Call) -> Pending<'a, Result<(), Refusal>> {
+    fn reload<'a>(&'a self, _: &'a Call) -> Pending<'a, Result<Vec<Text>, Refusal>> {
         (self.setup.reload)()
     }
 

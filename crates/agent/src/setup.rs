@@ -81,5 +81,5 @@ pub struct Declared {
     pub checks: Vec<LocalCheckRegistration>,
 }
 
-/// Reads the configuration again and puts it into effect.
-pub type Reload = Arc<dyn Fn() -> Pending<'static, Result<(), Refusal>> + Send + Sync>;
+/// Reads the configuration again and puts it into effect; gives what is to be said about it.
+pub type Reload = Arc<dyn Fn() -> Pending<'static, Result<Vec<Text>, Refusal>> + Send + Sync>;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::checks::Allowed;
+use muster_agent::checks::{Allowed, CheckTerms};
 use muster_agent::local::{LocalSetup, Voucher};
 use muster_agent::setup::Declared;
 use muster_health::check::Settings;
@@ -51,8 +51,7 @@ impl House {
         let setup = LocalSetup {
             identity,
             folder: PathBuf::from("/data/local"),
-            settings: Settings::default(),
-            allowed: Allowed::default(),
+            terms: CheckTerms::default(),
             spread: None,
         };
         let world = Arc::new(Real::with_files(Arc::new(self.disk.clone())));
@@ -268,7 +267,7 @@ async fn files_read_again_replace_what_files_said_and_are_not_saved() {
     };
     let agent = house.agent_with(files(1)).await.unwrap();
     agent.renew_check(&house.call, &"t".into(), Status::Passing, "".into()).await.unwrap();
-    assert!(agent.reload(files(2)).is_empty());
+    assert!(agent.reload(files(2), CheckTerms::default()).is_empty());
     let vouched = agent.vouched().borrow().clone();
     assert_eq!(vouched.instance("web").unwrap().instance.port, 2);
     assert_eq!(vouched.check("t").unwrap().check.status, Status::Passing);
@@ -284,9 +283,39 @@ async fn a_script_in_a_file_that_is_not_allowed_is_left_out_and_named() {
     let mut script = ttl("s", 0);
     script.definition.rule = Rule::Script { args: vec!["true".into()] };
     let files = Declared { instances: vec![web(vec![])], checks: vec![script] };
-    let refused = agent.reload(files);
+    let refused = agent.reload(files, CheckTerms::default());
     assert!(refused[0].to_string().contains("enable_local_script_checks"), "{refused:?}");
     assert_eq!(agent.vouched().borrow().n_instances(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_changes_what_checks_may_do_and_how_much_they_say_is_kept() {
+    let house = House::new();
+    let agent = house.agent().await;
+    agent.register(&house.call, web(vec![ttl("t", 600)])).await.unwrap();
+    let mut script = ttl("s", 0);
+    script.definition.rule = Rule::Script { args: vec!["true".into()] };
+    let refused = agent.register_check(&house.call, script.clone()).await;
+    assert!(matches!(refused, Err(Refusal::Invalid(_))), "{refused:?}");
+    let say = "0123456789".repeat(100);
+    let kept = || agent.vouched().borrow().check("t").unwrap().check.output.clone();
+    agent
+        .renew_check(&house.call, &"t".into(), Status::Passing, say.as_str().into())
+        .await
+        .unwrap();
+    assert_eq!(kept().len(), say.len());
+
+    let allowed = Allowed { scripts_of_clients: true, ..Allowed::default() };
+    let settings = Settings { output_bytes_max: 100, ..Settings::default() };
+    let terms = CheckTerms { allowed, settings };
+    assert!(agent.reload(Declared::default(), terms).is_empty());
+    assert_eq!(kept().len(), say.len(), "what was said before stays");
+    agent
+        .renew_check(&house.call, &"t".into(), Status::Warning, say.as_str().into())
+        .await
+        .unwrap();
+    assert!(kept().len() <= 100, "{}", kept());
+    agent.register_check(&house.call, script).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

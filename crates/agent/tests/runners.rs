@@ -1,48 +1,17 @@
 //! Each kind of check against a real server on loopback: what it finds, and what it says.
 
+mod common;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::checks::{Allowed, Runner};
-use muster_health::check::{Observation, Settings};
-use muster_model::definition::{CheckDefinition, Rule, TlsOptions};
+use muster_model::definition::{Rule, TlsOptions};
 use muster_model::{Status, Text};
-use muster_registry::local::Vouched;
-use muster_testkit::Bench;
-use muster_world::Real;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What the first run of a check by this rule finds.
-async fn first_result(rule: Rule, limit: Duration) -> Observation {
-    let (observed, mut observations) = mpsc::channel(8);
-    let vouched = watch::Sender::new(Arc::new(Vouched::default()));
-    let runner = Runner::new(
-        Arc::new(Real::new()),
-        Bench::new(),
-        (Allowed::default(), Settings::default()),
-        "n1".into(),
-        vouched.subscribe(),
-        observed,
-    );
-    let interval = Duration::from_secs(3_600);
-    let definition =
-        CheckDefinition { rule, interval, timeout: limit, ..CheckDefinition::default() };
-    runner.set("c".into(), Some(Arc::new(definition)));
-    let (id, observation) =
-        timeout(PATIENCE, observations.recv()).await.expect("it runs soon").expect("it runs");
-    assert_eq!(id, "c");
-    observation
-}
-
-async fn result(rule: Rule) -> Observation {
-    first_result(rule, Duration::from_secs(5)).await
-}
+use common::{PATIENCE, first_result, result};
 
 fn http(url: String) -> Rule {
     Rule::Http {

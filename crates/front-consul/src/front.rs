@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode, Uri};
@@ -123,7 +124,7 @@ impl Network {
 /// The front-end.
 pub struct Front {
     door: Door,
-    settings: Settings,
+    settings: ArcSwap<Settings>,
     router: Router,
     datacenter: Text,
     hashing: RandomState,
@@ -138,7 +139,7 @@ impl Front {
         let datacenter = door.local.identity().datacenter.clone();
         Arc::new(Front {
             door,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             router: Router::new(),
             datacenter,
             hashing: RandomState::new(),
@@ -173,6 +174,11 @@ impl Front {
         serving
     }
 
+    /// Takes other settings into use. Requests under way may still meet those before.
+    pub fn reload(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
     /// Lets go whoever is kept waiting: long polls are answered with what there is, streams end.
     /// For when the listeners are about to stop.
     pub fn close(&self) {
@@ -194,7 +200,7 @@ impl Front {
         let Some(path) = request::decode_path(parts.uri.path()) else {
             return Err(refuse(Failure::bad_request("400 Bad Request")));
         };
-        if !self.settings.allows_unprintable_paths && !request::is_printable(&path) {
+        if !self.settings().allows_unprintable_paths && !request::is_printable(&path) {
             return Err(Box::new(reply::bare(StatusCode::BAD_REQUEST)));
         }
         self.guard(&parts.method, &path, peer).map_err(refuse)?;
@@ -203,23 +209,23 @@ impl Front {
         let parameters = Parameters::parse(query).map_err(refuse)?;
         refuse_foreign(&parameters).map_err(refuse)?;
         let style = Style {
-            is_pretty: self.settings.is_pretty || parameters.has("pretty"),
+            is_pretty: self.settings().is_pretty || parameters.has("pretty"),
             is_gzip: Request::takes_gzip(&parts.headers),
         };
         let characters = Text::from(&*path);
         let path = Path { open: open_at..characters.len(), characters };
         let headers = parts.headers;
         let body = request::Unread::default();
-        let limits = self.settings.limits.clone();
+        let limits = self.settings().limits.clone();
         Ok((handler, Request { path, parameters, headers, body, limits, style, peer }))
     }
 
     /// What the operator forbids.
     fn guard(&self, method: &Method, path: &str, peer: Option<IpAddr>) -> Result<(), Failure> {
-        if self.settings.block_endpoints.iter().any(|start| path.starts_with(start.as_str())) {
+        if self.settings().block_endpoints.iter().any(|start| path.starts_with(start.as_str())) {
             return Err(Failure::forbidden("Endpoint is blocked by agent configuration"));
         }
-        let networks = &self.settings.allow_write_http_from;
+        let networks = &self.settings().allow_write_http_from;
         let is_write = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         if is_write
             && !networks.is_empty()
@@ -258,9 +264,9 @@ impl Front {
         &self.door
     }
 
-    /// What the operator chose.
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+    /// What the operator chose, now.
+    pub(crate) fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
     }
 
     /// The agent's own datacenter.
@@ -410,7 +416,7 @@ impl Serving {
         match self {
             Serving::Ready(reply) => {
                 if let Some(reply) = reply {
-                    reply::add_common(reply.headers_mut(), &front.settings.response_headers);
+                    reply::add_common(reply.headers_mut(), &front.settings().response_headers);
                 }
             }
             Serving::Later { front: finisher, .. } => *finisher = Some(front.clone()),
@@ -429,7 +435,7 @@ impl Future for Serving {
             Serving::Later { reply, front } => reply.0.as_mut().poll(context).map(|result| {
                 let mut reply = settled(result);
                 if let Some(front) = front {
-                    reply::add_common(reply.headers_mut(), &front.settings.response_headers);
+                    reply::add_common(reply.headers_mut(), &front.settings().response_headers);
                 }
                 reply
             }),

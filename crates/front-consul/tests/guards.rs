@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Full};
 use muster_front_consul::{Front, Network, Settings};
+use muster_registry::Door;
 use muster_testkit::catalog::instance;
 use muster_testkit::{Agent, Bench};
 
@@ -45,6 +46,30 @@ async fn a_blocked_path_is_refused_before_anything_is_looked_up() {
     assert_eq!(reply.body, "Endpoint is blocked by agent configuration");
     let reply = ask(&front, http::Request::get("/v1/catalog/nodes"), None).await;
     assert_eq!(reply.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn other_settings_hold_from_the_next_request_on() {
+    let front = front(Settings::default());
+    let get = || http::Request::get("/v1/catalog/nodes");
+    assert_eq!(ask(&front, get(), None).await.status, StatusCode::OK);
+    let block_endpoints = vec!["/v1/catalog".to_owned()];
+    front.reload(Settings { block_endpoints, ..Settings::default() });
+    assert_eq!(ask(&front, get(), None).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_reload_says_what_waits_for_a_restart() {
+    let bench = Bench::new();
+    let agent = Agent::new(&bench);
+    let door = Door { registry: bench, local: agent.clone(), operator: agent.clone() };
+    let front = Front::new(door, Settings::default(), 1);
+    let put = || http::Request::put("/v1/agent/reload");
+    assert_eq!(ask(&front, put(), None).await.body, "");
+    agent.set_remarks(vec!["ports.http has changed".into(), "node_name has changed".into()]);
+    let reply = ask(&front, put(), None).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(reply.body, "ports.http has changed\nnode_name has changed\n");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use crate::cli::Launch;
 use crate::config::Config;
 use crate::config::listeners::ListenAddress;
 use crate::identity;
+use crate::reload::{Reload, Told};
 use crate::translate;
 use crate::watches::Watches;
 use crate::web::Web;
@@ -70,7 +71,7 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     let ports = Ports::bind(&*host, &translate::ports(config, &identity)?)
         .map_err(|failed| cannot_bind(failed.what, &failed.at.to_string(), &failed.error))?;
 
-    let reload = Arc::new(translate::Reload::new(&launch));
+    let reload = Arc::new(Reload::new(&launch));
     let names_at = sockets.udp.first().and_then(|socket| socket.local_address().ok());
     let (own, data) = (identity.clone(), data_folder.clone());
     let setup = translate::agent(config, own, data, names_at, reload.clone());
@@ -94,7 +95,13 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
         .map_err(|error| error.to_string())?;
     let own_address = http.first().and_then(|listener| listener.local_address().ok());
     let watches = Arc::new(Watches::new(host.clone(), own_address));
-    reload.arm(&agent, &voucher, &names, &watches);
+    reload.arm(&Told {
+        agent: &agent,
+        voucher: &voucher,
+        front: &front,
+        names: &names,
+        watches: &watches,
+    });
 
     let web: Vec<_> = http
         .into_iter()

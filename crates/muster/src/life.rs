@@ -123,7 +123,7 @@ async fn depart(running: &Running, leaves: bool) -> End {
 
 async fn reload(operator: &dyn Operator) {
     match operator.reload(&Call::default()).await {
-        Ok(()) => info!("reloaded"),
+        Ok(_) => info!("reloaded"),
         Err(refusal) => warn!(%refusal, "not reloaded; the configuration in effect stays"),
     }
 }

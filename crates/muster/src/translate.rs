@@ -1,39 +1,34 @@
 //! From the configuration to what each part is told.
 //!
 //! Every part has settings of its own, in its own words; this file is where the configuration's words
-//! become theirs. [`Reload`] does it again for what may change while an agent runs.
+//! become theirs: at the start, and again at a reload for what may change while an agent runs.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 
 use base64::Engine;
 use http::{HeaderName, HeaderValue};
 use muster_agent::care::CareSettings;
-use muster_agent::checks::Allowed;
-use muster_agent::local::{LocalSetup, Voucher};
+use muster_agent::checks::{Allowed, CheckTerms};
+use muster_agent::local::LocalSetup;
 use muster_agent::membership::Membership;
 use muster_agent::ports::PortSetup;
 use muster_agent::setup::{Declared, GossipSetup, Setup};
 use muster_agent::telemetry::Style;
-use muster_agent::{
-    Agent, CheckSettings, ConsensusSettings, GossipSettings, GuardSettings, Joins, Key,
-};
+use muster_agent::{CheckSettings, ConsensusSettings, GossipSettings, GuardSettings, Joins, Key};
 use muster_front_consul as front;
 use muster_front_dns as dns;
 use muster_listen::Limits;
 use muster_model::Text;
 use muster_registry::local::Identity;
 use muster_registry::operator::{LogLevel, SettingValue};
-use muster_registry::{Pending, Refusal};
 
-use crate::cli::Launch;
-use crate::cli::agent::AgentFlags;
 use crate::cli::local::API_VERSION;
+use crate::config::Config;
 use crate::config::cluster::GossipConfig;
 use crate::config::setting::Port;
-use crate::config::{CalledAs, Config};
-use crate::watches::Watches;
+use crate::reload::Reload;
 
 /// Where `--dev` keeps its files, in memory.
 const FOLDER_IN_MEMORY: &str = "/muster";
@@ -236,6 +231,14 @@ pub fn local(
         identity,
         spread: Some(spread),
         folder: data_folder.join("local"),
+        terms: check_terms(config),
+    };
+    Ok((setup, declared(config)?))
+}
+
+/// What checks may do, and how much of what they say is kept.
+pub fn check_terms(config: &Config) -> CheckTerms {
+    CheckTerms {
         settings: CheckSettings {
             update_interval: config.check_update_interval,
             discard_output: config.discard_check_output,
@@ -246,11 +249,11 @@ pub fn local(
             scripts_of_files: config.enable_script_checks || config.enable_local_script_checks,
             ..Allowed::default()
         },
-    };
-    Ok((setup, declared(config)?))
+    }
 }
 
-fn declared(config: &Config) -> Result<Declared, String> {
+/// What the definitions of the configuration declare.
+pub fn declared(config: &Config) -> Result<Declared, String> {
     let declarations = config.declarations().map_err(|problems| problems.to_string())?;
     Ok(Declared { instances: declarations.services, checks: declarations.checks })
 }
@@ -356,66 +359,4 @@ fn recursor_address(text: &str) -> Result<SocketAddr, String> {
     let address = text.parse().or_else(|_| bare.parse().map(|ip| SocketAddr::new(ip, DNS_PORT)));
     address
         .map_err(|_| format!("recursor {text:?}: write an IP address, with :port if it is not 53"))
-}
-
-/// Reads the configuration again and puts into effect what may change while an agent runs:
-/// definitions, watches, DNS, the log level.
-pub struct Reload {
-    flags: AgentFlags,
-    called_as: CalledAs,
-    parts: OnceLock<Parts>,
-}
-
-/// What can be told anew. Weak: the parts own the reload, not the other way round.
-struct Parts {
-    agent: Weak<Agent>,
-    voucher: Weak<Voucher>,
-    names: Weak<dns::Server>,
-    watches: Weak<Watches>,
-}
-
-impl Reload {
-    /// A reload for what an agent was launched with; [`Reload::arm`] gives it the parts.
-    pub fn new(launch: &Launch) -> Reload {
-        Reload { flags: launch.flags.clone(), called_as: launch.called_as, parts: OnceLock::new() }
-    }
-
-    /// Gives it the parts that it tells.
-    pub fn arm(
-        &self,
-        agent: &Arc<Agent>,
-        voucher: &Arc<Voucher>,
-        names: &Arc<dns::Server>,
-        watches: &Arc<Watches>,
-    ) {
-        self.parts.get_or_init(|| Parts {
-            agent: Arc::downgrade(agent),
-            voucher: Arc::downgrade(voucher),
-            names: Arc::downgrade(names),
-            watches: Arc::downgrade(watches),
-        });
-    }
-
-    fn run(self: Arc<Reload>) -> Pending<'static, Result<(), Refusal>> {
-        Box::pin(async move { self.take_effect().map_err(Refusal::Invalid) })
-    }
-
-    /// Everything is read and verified before anything is told.
-    fn take_effect(&self) -> Result<(), String> {
-        let parts = self.parts.get().ok_or("the agent is still starting")?;
-        let loaded = self.flags.load(self.called_as).map_err(|problems| problems.to_string())?;
-        let config = &loaded.config;
-        let declared = declared(config)?;
-        let names = front_dns(config)?;
-        let (level, _) = logging(config)?;
-        let gone = || "the agent is stopping".to_string();
-        parts.names.upgrade().ok_or_else(gone)?.reload(names).map_err(|bad| bad.to_string())?;
-        let refused = parts.voucher.upgrade().ok_or_else(gone)?.reload(declared);
-        parts.watches.upgrade().ok_or_else(gone)?.replace(&config.watches);
-        parts.agent.upgrade().ok_or_else(gone)?.logs().set_level(level);
-        match refused.as_slice() {
-            [] => Ok(()),
-            refused => Err(refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
-        }
-    }
 }

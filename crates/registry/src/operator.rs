@@ -45,8 +45,9 @@ pub trait Operator: Send + Sync + 'static {
     /// is no longer a voter when this is ready.
     fn leave<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<(), Refusal>>;
 
-    /// Reads the configuration again; ready once it is in effect.
-    fn reload<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<(), Refusal>>;
+    /// Reads the configuration again; ready once it is in effect. Gives what is to be said about it:
+    /// above all which changes wait for a restart.
+    fn reload<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<Vec<Text>, Refusal>>;
 
     /// Who leads, and who votes: as the leader has it, or (`Freshness::Stale`) as any server has it,
     /// this one if it is one.

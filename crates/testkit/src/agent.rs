@@ -29,6 +29,8 @@ pub struct Agent {
     cluster: Mutex<Cluster>,
     /// What the operator asked for, in order.
     asked: Mutex<Vec<String>>,
+    /// What is said at a reload.
+    remarks: Mutex<Vec<Text>>,
 }
 
 impl Agent {
@@ -62,6 +64,7 @@ impl Agent {
             log: broadcast::Sender::new(64),
             cluster: Mutex::new(cluster),
             asked: Mutex::default(),
+            remarks: Mutex::default(),
         };
         let node = agent.node();
         agent.bench.apply(Command::Register(Registration { node, ..Registration::default() }));
@@ -87,6 +90,15 @@ impl Agent {
     pub fn log(&self, line: LogLine) {
         // Nobody may be listening.
         let _ = self.log.send(Arc::new(line));
+    }
+
+    /// From now on this is said at a reload.
+    pub fn set_remarks(&self, remarks: Vec<Text>) {
+        *self.remarks.lock().unwrap_or_else(PoisonError::into_inner) = remarks;
+    }
+
+    pub(crate) fn remarks(&self) -> Vec<Text> {
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the operator asked for, in order.

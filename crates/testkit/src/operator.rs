@@ -51,8 +51,12 @@ impl Operator for Agent {
         self.note("leave".to_owned())
     }
 
-    fn reload<'a>(&'a self, _: &'a Call) -> Pending<'a, Result<(), Refusal>> {
-        self.note("reload".to_owned())
+    fn reload<'a>(&'a self, _: &'a Call) -> Pending<'a, Result<Vec<Text>, Refusal>> {
+        let noted = self.note("reload".to_owned());
+        Box::pin(async move {
+            noted.await?;
+            Ok(self.remarks())
+        })
     }
 
     fn raft<'a>(

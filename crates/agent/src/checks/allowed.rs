@@ -7,8 +7,18 @@
 
 use std::net::IpAddr;
 
+use muster_health::check::Settings;
 use muster_model::definition::{CheckDefinition, Rule, Source};
 use muster_registry::Refusal;
+
+/// What holds for all checks of this agent. May change while they run.
+#[derive(Clone, Debug, Default)]
+pub struct CheckTerms {
+    /// What they may do.
+    pub allowed: Allowed,
+    /// How much of what they say is kept.
+    pub settings: Settings,
+}
 
 /// What checks may do on this agent.
 #[derive(Clone, Debug, Default)]

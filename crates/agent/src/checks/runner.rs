@@ -8,10 +8,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use muster_health::Moment;
-use muster_health::check::{Observation, Settings};
+use muster_health::check::Observation;
 use muster_health::schedule::{Schedule, Turn};
-use muster_model::definition::{CheckDefinition, Rule};
+use muster_model::definition::{CheckDefinition, Rule, Source};
 use muster_model::{Status, Text};
 use muster_registry::Registry;
 use muster_registry::local::Vouched;
@@ -24,7 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::alias::Alias;
 use super::dial::Dial;
-use super::{Allowed, docker, found, grpc, h2ping, http, script, tcp, udp};
+use super::{CheckTerms, docker, found, grpc, h2ping, http, script, tcp, udp};
 
 /// How long a run over the network may take if its author did not say.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,8 +41,7 @@ pub struct Runner {
 struct Inner {
     dial: Dial,
     registry: Arc<dyn Registry>,
-    allowed: Allowed,
-    settings: Settings,
+    terms: ArcSwap<CheckTerms>,
     node: Text,
     vouched: watch::Receiver<Arc<Vouched>>,
     observed: mpsc::Sender<(Text, Observation)>,
@@ -60,6 +60,7 @@ struct Plan {
 /// A check that is run.
 struct Running {
     definition: Arc<CheckDefinition>,
+    source: Source,
     /// The task that follows its target, or is out on its run.
     task: Option<AbortHandle>,
 }
@@ -80,12 +81,11 @@ impl Drop for Runner {
 }
 
 impl Runner {
-    /// Runs nothing yet. What it finds goes to `observed`; moments are counted from
-    /// `settings`' keeper's start, which is this call.
+    /// Runs nothing yet. What it finds goes to `observed`.
     pub fn new(
         world: Arc<dyn World>,
         registry: Arc<dyn Registry>,
-        (allowed, settings): (Allowed, Settings),
+        terms: CheckTerms,
         node: Text,
         vouched: watch::Receiver<Arc<Vouched>>,
         observed: mpsc::Sender<(Text, Observation)>,
@@ -95,8 +95,7 @@ impl Runner {
         let inner = Arc::new(Inner {
             dial: Dial::new(world),
             registry,
-            allowed,
-            settings,
+            terms: ArcSwap::from_pointee(terms),
             node,
             vouched,
             observed,
@@ -108,15 +107,25 @@ impl Runner {
         Runner { inner, driver }
     }
 
+    /// What holds for all checks now.
+    pub fn terms(&self) -> Arc<CheckTerms> {
+        self.inner.terms.load_full()
+    }
+
+    /// From now on this holds. What is on its way keeps what held before.
+    pub fn set_terms(&self, terms: CheckTerms) {
+        self.inner.terms.store(Arc::new(terms));
+    }
+
     /// Runs a check by this rule from now on; with none, no longer.
-    pub fn set(&self, check_id: Text, definition: Option<Arc<CheckDefinition>>) {
+    pub fn set(&self, check_id: Text, rule: Option<(Arc<CheckDefinition>, Source)>) {
         let inner = &self.inner;
         let mut plan = inner.plan();
         let Plan { schedule, rules, chance } = &mut *plan;
         // The run that is on its way ends with it.
         rules.remove(&check_id);
         schedule.remove(&check_id);
-        let Some(definition) = definition else { return };
+        let Some((definition, source)) = rule else { return };
         let task = match &definition.rule {
             Rule::None | Rule::Ttl { .. } | Rule::OsService { .. } => return,
             Rule::Alias { node, instance_id } => {
@@ -128,7 +137,7 @@ impl Runner {
                 None
             }
         };
-        rules.insert(check_id, Running { definition, task });
+        rules.insert(check_id, Running { definition, source, task });
         drop(plan);
         inner.has_earlier_deadline.notify_one();
     }
@@ -156,14 +165,25 @@ impl Inner {
         let mut plan = self.plan();
         while let Some((check_id, turn)) = plan.schedule.start_due(self.now()) {
             let running = plan.rules.get_mut(&check_id).expect("what is scheduled has a rule");
-            let run = self.clone().run(check_id, running.definition.clone(), turn);
+            let rule = (running.definition.clone(), running.source);
+            let run = self.clone().run(check_id, rule, turn);
             running.task = Some(tokio::spawn(run).abort_handle());
         }
         plan.schedule.next_deadline()
     }
 
-    async fn run(self: Arc<Inner>, check_id: Text, definition: Arc<CheckDefinition>, turn: Turn) {
-        let observation = self.try_once(&definition).await;
+    async fn run(
+        self: Arc<Inner>,
+        check_id: Text,
+        (definition, source): (Arc<CheckDefinition>, Source),
+        turn: Turn,
+    ) {
+        let terms = self.terms.load_full();
+        // Asked at each run: what was allowed when the check was declared may not be any more.
+        let observation = match terms.allowed.admit(&definition, source) {
+            Ok(()) => self.try_once(&definition, &terms).await,
+            Err(refusal) => found(Status::Critical, refusal.to_string()),
+        };
         let (counts, is_first) = {
             let mut plan = self.plan();
             let before = plan.schedule.next_deadline();
@@ -180,7 +200,7 @@ impl Inner {
     }
 
     /// One try within its time. What goes wrong is critical.
-    async fn try_once(&self, definition: &CheckDefinition) -> Observation {
+    async fn try_once(&self, definition: &CheckDefinition, terms: &CheckTerms) -> Observation {
         let patience = match (definition.timeout, &definition.rule) {
             (Duration::ZERO, Rule::Script { .. } | Rule::Docker { .. }) => USUAL_SCRIPT_TIMEOUT,
             (Duration::ZERO, _) => USUAL_TIMEOUT,
@@ -189,7 +209,7 @@ impl Inner {
         let is_udp = matches!(definition.rule, Rule::Udp { .. });
         // No answer to a datagram is a good answer, so that kind keeps its own time.
         let limit = if is_udp { patience + USUAL_TIMEOUT } else { patience };
-        match timeout(limit, self.try_rule(definition, patience)).await {
+        match timeout(limit, self.try_rule(definition, terms, patience)).await {
             Ok(Ok(observation)) => observation,
             Ok(Err(error)) => found(Status::Critical, chain(&error)),
             Err(_) => {
@@ -202,15 +222,16 @@ impl Inner {
     async fn try_rule(
         &self,
         definition: &CheckDefinition,
+        CheckTerms { allowed, settings }: &CheckTerms,
         patience: Duration,
     ) -> io::Result<Observation> {
         let dial = &self.dial;
-        let output_bytes_max = self.settings.output_bytes_max_of(definition);
+        let output_bytes_max = settings.output_bytes_max_of(definition);
         match &definition.rule {
             Rule::Http { url, method, headers, body, disable_redirects, tls } => {
                 let disable_redirects = *disable_redirects;
                 let ask = http::Ask { url, method, headers, body, disable_redirects, tls };
-                Box::pin(http::run(dial, &self.allowed, &ask, output_bytes_max)).await
+                Box::pin(http::run(dial, allowed, &ask, output_bytes_max)).await
             }
             Rule::Tcp { address, use_tls, tls } => {
                 Box::pin(tcp::run(dial, address, use_tls.then_some(tls))).await
@@ -226,7 +247,7 @@ impl Inner {
             Rule::Docker { container_id, shell, args } => {
                 let program = docker::Program { container_id, shell, args };
                 let world = &*dial.world;
-                Box::pin(docker::run(world, &self.allowed, &program, output_bytes_max)).await
+                Box::pin(docker::run(world, allowed, &program, output_bytes_max)).await
             }
             Rule::None | Rule::Ttl { .. } | Rule::OsService { .. } | Rule::Alias { .. } => {
                 Err(io::Error::other("this kind of check is not run"))

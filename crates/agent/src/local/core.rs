@@ -44,13 +44,16 @@ pub(super) enum Told {
     Undecided(Refusal),
 }
 
+/// A check to be run by a rule from now on, or no longer.
+pub(super) type Run = (Text, Option<(Arc<CheckDefinition>, Source)>);
+
 /// What follows from changes of the memory.
 #[derive(Default)]
 pub(super) struct Effects {
     /// To be saved, in this order.
     pub(super) records: Vec<Record>,
     /// Checks to be run by a rule from now on, or no longer.
-    pub(super) runs: Vec<(Text, Option<Arc<CheckDefinition>>)>,
+    pub(super) runs: Vec<Run>,
     /// Whether the snapshot is another.
     pub(super) has_changed: bool,
 }
@@ -99,7 +102,7 @@ impl Core {
     }
 
     /// Takes over what was read from disk, which need not be saved again.
-    pub(super) fn absorb_restored(&mut self) -> Vec<(Text, Option<Arc<CheckDefinition>>)> {
+    pub(super) fn absorb_restored(&mut self) -> Vec<Run> {
         self.absorb().runs
     }
 
@@ -198,9 +201,10 @@ impl Core {
         let is_same = |own: &LocalCheck, earlier: &LocalCheck| {
             Arc::ptr_eq(&own.definition, &earlier.definition)
                 && own.check.instance_id == earlier.check.instance_id
+                && own.source == earlier.source
         };
         if !earlier.is_some_and(|earlier| is_same(own, &earlier)) {
-            effects.runs.push((id.clone(), Some(own.definition.clone())));
+            effects.runs.push((id.clone(), Some((own.definition.clone(), own.source))));
         }
     }
 

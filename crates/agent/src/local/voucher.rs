@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_health::check::{Observation, Settings};
+use muster_health::check::Observation;
 use muster_health::local::{CheckDeclaration, FileDeclarations, InstanceDeclaration, Unfit};
 use muster_health::{Local, Moment};
 use muster_model::command::Target;
@@ -32,7 +32,7 @@ use super::events::Events;
 use super::journal::{Journal, JournalError, Saving};
 use super::pusher;
 use super::saved::Saved;
-use crate::checks::{Allowed, Runner};
+use crate::checks::{CheckTerms, Runner};
 use crate::membership::Membership;
 use crate::setup::Declared;
 
@@ -50,10 +50,8 @@ pub struct LocalSetup {
     pub identity: Identity,
     /// Where it keeps what clients registered.
     pub folder: PathBuf,
-    /// How observations are kept.
-    pub settings: Settings,
-    /// What checks may do.
-    pub allowed: Allowed,
+    /// What holds for its checks.
+    pub terms: CheckTerms,
     /// The pool that spreads its events; nothing: it keeps them to itself.
     pub spread: Option<Arc<Membership>>,
 }
@@ -72,7 +70,6 @@ pub(super) struct Shared {
     /// The catalog has something to be told.
     pub(super) has_untold: Notify,
     identity: Identity,
-    allowed: Allowed,
     world: Arc<dyn World>,
     core: Arc<Mutex<Core>>,
     vouched: watch::Sender<Arc<Vouched>>,
@@ -102,7 +99,7 @@ impl Voucher {
         setup: LocalSetup,
         files: Declared,
     ) -> Result<Voucher, JournalError> {
-        let local = Local::new(setup.settings, SmallRng::from_seed(world.seed()));
+        let local = Local::new(setup.terms.settings, SmallRng::from_seed(world.seed()));
         let core = Arc::new(Mutex::new(Core::new(local)));
         let all = {
             let core = core.clone();
@@ -115,7 +112,7 @@ impl Voucher {
         let runner = Runner::new(
             world.clone(),
             registry.clone(),
-            (setup.allowed.clone(), setup.settings),
+            setup.terms,
             node.name.clone(),
             vouched.subscribe(),
             observed,
@@ -125,7 +122,6 @@ impl Voucher {
             node,
             has_untold: Notify::new(),
             identity: setup.identity,
-            allowed: setup.allowed,
             event_ids: Mutex::new(StdRng::from_seed(world.seed())),
             world,
             core,
@@ -149,9 +145,12 @@ impl Voucher {
         Ok(Voucher { shared, tasks })
     }
 
-    /// Replaces what definition files declared before. Checks keep their status. What does not fit
-    /// is left out and given back; nothing else is held up by it.
-    pub fn reload(&self, files: Declared) -> Vec<Refusal> {
+    /// Puts other terms into effect, and replaces what definition files declared before. Checks keep
+    /// their status and their last output. What does not fit is left out and given back; nothing else
+    /// is held up by it.
+    pub fn reload(&self, files: Declared, terms: CheckTerms) -> Vec<Refusal> {
+        self.shared.change(|core, _| core.local.set_settings(terms.settings));
+        self.shared.runner.set_terms(terms);
         self.shared.declare_files(files)
     }
 }
@@ -313,7 +312,7 @@ impl Shared {
         let mut own = Vec::with_capacity(checks.len());
         let mut check_tokens = Vec::with_capacity(checks.len());
         for check in checks {
-            self.allowed.admit(&check.definition, source)?;
+            self.runner.terms().allowed.admit(&check.definition, source)?;
             check_tokens.push(if check.token.reveal().is_empty() {
                 token.clone()
             } else {
@@ -338,7 +337,7 @@ impl Shared {
         tokens: &mut Vec<(Target, Secret)>,
     ) -> Result<CheckDeclaration, Refusal> {
         let LocalCheckRegistration { check, definition, token, .. } = registration;
-        self.allowed.admit(&definition, source)?;
+        self.runner.terms().allowed.admit(&definition, source)?;
         let token = if token.reveal().is_empty() { callers.clone() } else { token };
         let mut declaration = CheckDeclaration { check, definition, source };
         declaration.name();

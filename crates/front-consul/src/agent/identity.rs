@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::agent::stats::{Stats, stats};
 use crate::coordinate::CoordinateShape;
 use crate::failure::Failure;
-use crate::front::Front;
+use crate::front::{Front, Settings};
 use crate::reply::{Reply, json_reply};
 use crate::request::Request;
 use crate::routes::{Later, Route};
@@ -72,12 +72,15 @@ fn whole(front: Arc<Front>, request: Request) -> Later {
         let members = operator.members(Pool::Lan);
         let own = members.iter().find(|member| member.name == identity.node);
         let stats = stats(&front, &members, raft.as_ref());
-        Ok(json_reply(&whole_shape(&front, &request, own, stats), request.style))
+        let settings = front.settings();
+        let shape = whole_shape(&front, &settings, &request, own, stats);
+        Ok(json_reply(&shape, request.style))
     })
 }
 
 fn whole_shape<'a>(
     front: &'a Front,
+    settings: &'a Settings,
     request: &Request,
     own: Option<&'a Member>,
     stats: Stats,
@@ -91,7 +94,7 @@ fn whole_shape<'a>(
             node_id: &identity.node_id,
             revision: "",
             server: identity.is_server,
-            version: &front.settings().api_version,
+            version: &settings.api_version,
             build_date: BUILD_DATE,
             bind_addr: &identity.address,
             muster_version: identity.version,
@@ -139,7 +142,8 @@ fn version(front: &Front, request: &Request) -> Result<Reply, Failure> {
         #[serde(rename = "FIPS")]
         fips: &'a str,
     }
-    let human_version = front.settings().api_version.as_str();
+    let settings = front.settings();
+    let human_version = settings.api_version.as_str();
     let shape = VersionShape { sha: "", build_date: BUILD_DATE, human_version, fips: "" };
     Ok(json_reply(&shape, request.style))
 }

@@ -10,7 +10,7 @@ use muster_registry::cluster::Pool;
 use crate::agent::enable;
 use crate::failure::Failure;
 use crate::front::Front;
-use crate::reply::{Reply, done};
+use crate::reply::{Reply, done, text_reply};
 use crate::request::Request;
 use crate::routes::{Later, Route};
 
@@ -52,8 +52,12 @@ fn maintain(front: Arc<Front>, request: Request) -> Later {
 
 fn reload(front: Arc<Front>, request: Request) -> Later {
     Box::pin(async move {
-        front.door().operator.reload(&request.call(&front)).await?;
-        Ok(done())
+        let remarks = front.door().operator.reload(&request.call(&front)).await?;
+        if remarks.is_empty() {
+            return Ok(done());
+        }
+        let lines: String = remarks.iter().map(|remark| format!("{remark}\n")).collect();
+        Ok(text_reply(StatusCode::OK, lines))
     })
 }
 

@@ -10,8 +10,12 @@ use super::console::{Console, items, text};
 
 /// Has the agent read its configuration again.
 pub async fn reload(console: &mut Console<'_>) -> Result<(), Failure> {
-    console.client.done(Ask::put("/v1/agent/reload")).await?;
-    console.line("Configuration reload triggered")
+    let reply = console.client.done(Ask::put("/v1/agent/reload")).await?;
+    console.line("Configuration reload triggered")?;
+    for remark in String::from_utf8_lossy(&reply.body).lines() {
+        console.line(format!("warning: {remark}"))?;
+    }
+    Ok(())
 }
 
 /// Shows the agent's numbers about itself.
