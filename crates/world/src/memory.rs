@@ -45,7 +45,7 @@ pub struct Faults {
 #[derive(Clone, Default)]
 pub struct Memory {
     disk: Arc<Mutex<Disk>>,
-    /// How many times the power was cut before this process.
+    /// How many processes had this disk before this one.
     life: u64,
 }
 
@@ -60,7 +60,7 @@ struct Disk {
     locks: BTreeSet<PathBuf>,
     faults: Faults,
     n_syncs: u64,
-    /// How many times the power was cut.
+    /// How many processes have had this disk and are dead.
     life: u64,
 }
 
@@ -128,6 +128,17 @@ impl Memory {
         Memory { disk: self.disk.clone(), life: disk.life }
     }
 
+    /// Ends the process, and with it its locks; the machine runs on. What it wrote stays, and what
+    /// of that was not synced is still in danger from a power cut. Returns the disk as the next
+    /// process finds it; to this one it is dead.
+    #[must_use]
+    pub fn kill(&self) -> Memory {
+        let mut disk = self.disk();
+        disk.life += 1;
+        disk.locks.clear();
+        Memory { disk: self.disk.clone(), life: disk.life }
+    }
+
     /// An independent copy of what the disk holds now, for looking at it in several ways.
     #[must_use]
     pub fn image(&self) -> Memory {
@@ -164,7 +175,7 @@ impl Memory {
         let disk = self.disk();
         match disk.life == self.life {
             true => Ok(disk),
-            false => Err(io::Error::other("the power was cut under this process")),
+            false => Err(io::Error::other("this process is dead")),
         }
     }
 }

@@ -104,3 +104,19 @@ fn a_flipped_bit_is_flipped() {
     disk.flip_bit(&folder().join("a"), 8 * 520 + 3);
     assert_eq!(read(&disk, "a").unwrap()[520], 8);
 }
+
+#[test]
+fn a_killed_process_loses_its_locks_and_nothing_it_wrote() {
+    let disk = disk();
+    let lock = disk.lock(&folder().join("lock")).unwrap();
+    let file = disk.open(&folder().join("a"), Open::Create).unwrap();
+    file.write_all_at(&[7; 3000], 0).unwrap();
+    let after = disk.kill();
+    assert_eq!(read(&after, "a").unwrap(), [7; 3000]);
+    assert!(file.write_at(&[8], 0).is_err(), "the dead write no more");
+    let taken = after.lock(&folder().join("lock"));
+    assert!(taken.is_ok(), "a lock dies with its holder");
+    drop(lock);
+    let again = after.lock(&folder().join("lock"));
+    assert!(again.is_err(), "and the dead do not let go what others hold");
+}
