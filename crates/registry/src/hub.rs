@@ -38,6 +38,8 @@ pub struct Hub {
 
 /// The last index that touched a scope, and who waits for the next.
 struct Mark {
+    /// Which mark of its table this is, counted as they are made: the order of waking.
+    number: u64,
     touched: AtomicU64,
     waiters: Mutex<Waiters>,
 }
@@ -63,6 +65,7 @@ struct MarkTable {
     /// of its starts that somebody may watch.
     prefix_lengths: BTreeMap<usize, usize>,
     sweep_at: usize,
+    n_made: u64,
 }
 
 #[derive(Default)]
@@ -254,8 +257,8 @@ impl Drop for Changes {
 }
 
 impl Mark {
-    fn new(touched: Index) -> Arc<Mark> {
-        Arc::new(Mark { touched: AtomicU64::new(touched), waiters: Mutex::default() })
+    fn new(number: u64, touched: Index) -> Arc<Mark> {
+        Arc::new(Mark { number, touched: AtomicU64::new(touched), waiters: Mutex::default() })
     }
 
     /// Remembers `waker` in its place, or in a new one.
@@ -311,7 +314,8 @@ impl MarkTable {
             return mark.clone();
         }
         self.sweep_if_due();
-        let mark = Mark::new(published);
+        self.n_made += 1;
+        let mark = Mark::new(self.n_made, published);
         match scope {
             Scope::PairsUnder(prefix) => {
                 *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
@@ -331,7 +335,8 @@ impl MarkTable {
         }
     }
 
-    /// The marks of everything that `changes` touch, each once.
+    /// The marks of everything that `changes` touch, each once, in the order in which they were
+    /// made: the same history wakes the same waiters in the same order.
     fn touched_by(&self, changes: &[Change]) -> Vec<Arc<Mark>> {
         let mut touched: Vec<Arc<Mark>> = Vec::new();
         for scope in changes.iter().flat_map(|change| &change.scopes) {
@@ -340,8 +345,8 @@ impl MarkTable {
                 touched.extend(self.prefixes_of(key).cloned());
             }
         }
-        touched.sort_by_key(|mark| Arc::as_ptr(mark) as usize);
-        touched.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        touched.sort_unstable_by_key(|mark| mark.number);
+        touched.dedup_by_key(|mark| mark.number);
         touched
     }
 
@@ -367,7 +372,10 @@ impl MarkTable {
     }
 
     fn all(&self) -> Vec<Arc<Mark>> {
-        self.by_scope.values().chain(self.by_prefix.values()).cloned().collect()
+        let mut all: Vec<_> =
+            self.by_scope.values().chain(self.by_prefix.values()).cloned().collect();
+        all.sort_unstable_by_key(|mark| mark.number);
+        all
     }
 }
 

@@ -116,3 +116,34 @@ fn a_waiter_that_went_away_leaves_no_waker() {
     drop(web);
     assert_eq!(lock(&mark.waiters).places.iter().flatten().count(), 0);
 }
+
+/// A waker that notes its number.
+struct Noting(usize, Arc<Mutex<Vec<usize>>>);
+
+impl std::task::Wake for Noting {
+    fn wake(self: Arc<Self>) {
+        lock(&self.1).push(self.0);
+    }
+}
+
+#[test]
+fn waiters_wake_in_the_order_in_which_their_scopes_were_first_waited_for() {
+    let hub = Arc::new(Hub::new(1));
+    let woken = Arc::new(Mutex::new(Vec::new()));
+    let names: Vec<Scope> = (0..100).map(|n| service(&format!("s{n}"))).collect();
+    let mut all: Vec<Changes> = names.iter().map(|name| hub.changes(&[name.clone()], 1)).collect();
+    let wait = |all: &mut [Changes]| {
+        for (number, changes) in all.iter_mut().enumerate().rev() {
+            let waker = Waker::from(Arc::new(Noting(number, woken.clone())));
+            assert!(changes.poll_touched(&mut Context::from_waker(&waker)).is_pending());
+        }
+    };
+    wait(&mut all);
+    hub.publish(2, names.iter().rev().map(|name| change(&[name.clone()], "s")).collect());
+    let expected: Vec<usize> = (0..100).collect();
+    assert_eq!(std::mem::take(&mut *lock(&woken)), expected);
+    all.iter_mut().for_each(|changes| changes.after = 2);
+    wait(&mut all);
+    hub.reset(3);
+    assert_eq!(*lock(&woken), expected);
+}
