@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use muster_consensus::{Consensus, Fatal, Folder, Founding, OnFatal, Settings, StartError};
+use muster_consensus::{
+    Consensus, Fatal, Folder, Founding, Leadership, OnFatal, Settings, StartError,
+};
+use muster_model::Index;
 use muster_registry::operator::Metric;
 use muster_rpc::Pool;
 use muster_world::World;
@@ -199,6 +202,18 @@ impl Agent {
             error!("the log was not closed in time; the next start repairs it");
         }
         info!("stopped");
+    }
+
+    /// Who leads, as this server knows, and news of it.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.consensus.leadership()
+    }
+
+    /// The index at which the state stands here, and its hash: servers that stand at the same index
+    /// have the same. Walks through the whole state.
+    pub fn state_hash(&self) -> (Index, u64) {
+        let state = self.shared.state.load();
+        (state.index(), state.hash())
     }
 
     /// The logs of this process.

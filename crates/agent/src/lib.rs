@@ -45,7 +45,7 @@ pub use setup::{GossipSetup, Setup};
 pub use tags::short_id;
 
 // What an agent is told and given on the way in, in the words of the parts that it assembles.
-pub use muster_consensus::{Folder, Settings as ConsensusSettings};
+pub use muster_consensus::{Folder, Leadership, Settings as ConsensusSettings};
 pub use muster_gossip::Settings as GossipSettings;
 pub use muster_gossip::keyring::Key;
 pub use muster_health::check::Settings as CheckSettings;
