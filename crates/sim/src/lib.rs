@@ -1,8 +1,25 @@
 //! Whole agents in one thread from one seed, with machines that fail.
 //!
 //! In reading order:
+//! - [`simulation`]: hosts on a network, stepped in lock step; [`host`]: one of them;
+//! - [`sim_world`]: what a process on a host sees of the world; [`network`] and its faults;
+//! - [`trace`]: the hash and the story of a run; [`chance`]: all draws of a run; [`limits`];
 //! - [`history`]: what clients asked, when, and what they heard: the plain data that is judged.
 
+pub mod chance;
+mod disk;
 pub mod history;
+pub mod host;
+pub mod limits;
+pub mod network;
+pub mod sim_world;
+pub mod simulation;
+mod story_log;
+pub mod trace;
 
 pub use history::History;
+pub use host::{Program, Standing};
+pub use network::{Latency, LinkFaults};
+pub use sim_world::SimWorld;
+pub use simulation::{Promise, Simulation};
+pub use trace::{HostNumber, Telling, Trace};
