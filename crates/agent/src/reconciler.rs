@@ -22,7 +22,7 @@ use crate::tags;
 /// Everything is compared again after this long, whatever happens.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause before a repair that was refused is tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Changes of members within this time are compared together.
 const GATHER: Duration = Duration::from_millis(20);
 

@@ -97,7 +97,9 @@ impl Run {
     fn begin(order: Order) -> Run {
         let mut chance = crate::chance::chance_for(order.seed, "run");
         let settings = draw_settings(&mut chance);
-        let setups = (0..order.n_servers).map(|n| setup_of(n, settings.clone())).collect();
+        let setups = (0..order.n_servers)
+            .map(|server| setup_of(server, order.n_servers, settings.clone()))
+            .collect();
         let cluster = Cluster::start(order.seed, Latency::default(), order.telling, setups);
         let range =
             Range { from: Duration::from_secs(2), to: order.time, n_servers: order.n_servers };

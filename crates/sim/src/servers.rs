@@ -1,13 +1,19 @@
 //! Servers: whole agents on simulated hosts, as the binary would put them together.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use muster_agent::agent::Stop;
+use muster_agent::care::CareSettings;
+use muster_agent::checks::CheckTerms;
 use muster_agent::local::{LocalSetup, Voucher};
+use muster_agent::ports::PortSetup;
 use muster_agent::setup::Declared;
-use muster_agent::{Agent, CheckSettings, ConsensusSettings, Folder, Setup, checks, telemetry};
+use muster_agent::{
+    Agent, ConsensusSettings, Folder, GossipSetup, GuardSettings, Joins, Ports, Setup, telemetry,
+};
 use muster_registry::local::Identity;
 use muster_registry::operator::{LogLevel, SettingValue};
 use muster_world::{World, blocking};
@@ -76,9 +82,9 @@ pub fn node_name(server: HostNumber) -> String {
     format!("server-{server}")
 }
 
-/// What a server is told: alone in its cluster.
+/// What a server of a cluster of `n_servers` is told.
 #[must_use]
-pub fn setup_of(server: HostNumber, consensus: ConsensusSettings) -> Setup {
+pub fn setup_of(server: HostNumber, n_servers: usize, consensus: ConsensusSettings) -> Setup {
     let address = ip_of(server);
     let identity = Identity {
         node: node_name(server).into(),
@@ -94,12 +100,22 @@ pub fn setup_of(server: HostNumber, consensus: ConsensusSettings) -> Setup {
         identity,
         data_folder: PathBuf::from(DATA_FOLDER),
         consensus,
-        server_address: format!("{address}:{SERVER_PORT}").into(),
-        gossip_port: GOSSIP_PORT,
+        expects: n_servers,
+        care: CareSettings { stabilization: Duration::from_secs(2), ..CareSettings::default() },
+        gossip: GossipSetup {
+            lan_joins: Joins {
+                addresses: (0..n_servers).map(|other| ip_of(other).to_string()).collect(),
+                interval: Duration::from_secs(2),
+                tries_max: 0,
+            },
+            usual_ports: (GOSSIP_PORT, 0),
+            ..GossipSetup::default()
+        },
+        guard: GuardSettings::default(),
         // Its keys are made by a library with dice of its own.
         authority: None,
         write_timeout: Duration::from_secs(7),
-        reload: Arc::new(|| Box::pin(std::future::ready(Ok(())))),
+        reload: Arc::new(|| Box::pin(std::future::ready(Ok(Vec::new())))),
         settings: SettingValue::Absent,
         api_version: "simulated".into(),
     }
@@ -123,14 +139,20 @@ async fn serve(world: Arc<SimWorld>, seat: Seat, setup: Setup) -> Result<String,
     let world: Arc<dyn World> = world;
     let logs = telemetry::start(world.clone(), LogLevel::Error, telemetry::Style::Plain);
     let folder = open_folder(&world, &setup).await?;
-    let local = LocalSetup {
-        identity: setup.identity.clone(),
-        folder: setup.data_folder.join("local"),
-        settings: CheckSettings::default(),
-        allowed: checks::Allowed::default(),
-    };
-    let agent = Agent::start(world.clone(), logs, folder, setup).await;
+    let identity = setup.identity.clone();
+    let address: IpAddr = identity.address.parse().map_err(|_| "its address is none")?;
+    let at = |port| SocketAddr::new(address, port);
+    let ports = PortSetup { server: at(SERVER_PORT), lan: at(GOSSIP_PORT), wan: None };
+    let ports = Ports::bind(&*world, &ports).map_err(|error| error.to_string())?;
+    let local_folder = setup.data_folder.join("local");
+    let agent = Agent::start(world.clone(), logs, folder, setup, ports).await;
     let agent = agent.map_err(|error| error.to_string())?;
+    let local = LocalSetup {
+        identity,
+        folder: local_folder,
+        terms: CheckTerms::default(),
+        spread: Some(agent.lan().clone()),
+    };
     let voucher = Voucher::start(world, agent.clone(), local, Declared::default()).await;
     let voucher = Arc::new(voucher.map_err(|error| error.to_string())?);
     let mut stopping = agent.stopping();
@@ -148,8 +170,9 @@ async fn serve(world: Arc<SimWorld>, seat: Seat, setup: Setup) -> Result<String,
 
 async fn open_folder(world: &Arc<dyn World>, setup: &Setup) -> Result<Folder, String> {
     let (inside, path) = (world.clone(), setup.data_folder.clone());
-    let first_half = setup.identity.node_id.get(..8).unwrap_or_default();
-    let id = u64::from_str_radix(first_half, 16).map_err(|error| error.to_string())?;
+    let digits = setup.identity.node_id.replace('-', "");
+    let id = u64::from_str_radix(digits.get(..16).unwrap_or_default(), 16);
+    let id = id.map_err(|error| error.to_string())?;
     let opened = blocking(&**world, move || Folder::open(inside, &path, Some(id))).await;
     let opened = opened.ok_or("the data folder could not be looked at")?;
     opened.map_err(|error| error.to_string())

@@ -57,7 +57,7 @@ impl Simulation {
     /// now on, so a thread runs one simulation at a time.
     #[must_use]
     pub fn new(seed: u64, latency: Latency, telling: Telling) -> Simulation {
-        muster_consensus::seed_thread(seed_for(seed, "consensus"));
+        muster_consensus::rule_chance(seed_for(seed, "consensus"));
         let trace = Trace::new(telling);
         story_log::tell_into(&trace);
         let network = Network::new(seed, latency, trace.clone());

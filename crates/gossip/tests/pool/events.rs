@@ -83,9 +83,9 @@ fn who_was_cut_off_hears_by_push_pull() {
 #[test]
 fn an_event_is_bounded_and_has_a_name() {
     let mut network = Network::joined(1, 2, &Settings::lan());
-    assert!(fire(&mut network, 0, "twelve-bytes", &[0; 500]).is_ok());
-    let refused = fire(&mut network, 0, "twelve-bytes", &[0; 501]);
-    assert_eq!(refused, Err(EventError::TooLong(513)));
+    assert!(fire(&mut network, 0, "twelve-bytes", &[0; 1_012]).is_ok());
+    let refused = fire(&mut network, 0, "twelve-bytes", &[0; 1_013]);
+    assert_eq!(refused, Err(EventError::TooLong(1_025)));
     assert_eq!(fire(&mut network, 0, "", b"x"), Err(EventError::NoName));
 }
 
