@@ -16,6 +16,7 @@ mod conformance;
 mod drill;
 mod process;
 mod repository;
+mod sim;
 mod source;
 mod test;
 mod tidy;
@@ -42,6 +43,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "test", says: test::SAYS, run: test::run },
     Chore { name: "conformance", says: conformance::SAYS, run: conformance::run },
     Chore { name: "drill", says: drill::SAYS, run: drill::run },
+    Chore { name: "sim", says: sim::SAYS, run: sim::run },
     Chore { name: "bench", says: bench::SAYS, run: bench::run },
 ];
 

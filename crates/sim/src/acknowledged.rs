@@ -75,3 +75,59 @@ fn contradiction(
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64, action: Action, index: Index, found: Found) -> Operation {
+        Operation {
+            client: 0,
+            server: 0,
+            action,
+            invoked_at: Duration::from_millis(ms),
+            returned_at: Duration::from_millis(ms + 1),
+            result: OperationResult::Done { index, as_of: index, found },
+        }
+    }
+
+    fn put(ms: u64, index: Index) -> Operation {
+        at(ms, Action::Put { key: "k".into(), value: index }, index, Found::Nothing)
+    }
+
+    fn read(ms: u64, as_of: Index, indexes: Option<(Index, Index)>) -> Operation {
+        let seen = |(create_index, modify_index)| PairSeen {
+            values: Vec::new(),
+            create_index,
+            modify_index,
+            lock_index: 0,
+            session: Text::default(),
+        };
+        let action = Action::Read { key: "k".into(), freshness: Freshness::Default };
+        at(ms, action, as_of, Found::Pair(indexes.map(seen)))
+    }
+
+    fn complaints(operations: Vec<Operation>) -> usize {
+        judge(&History { operations, ..History::default() }).len()
+    }
+
+    #[test]
+    fn a_read_that_misses_an_acknowledged_write_is_found() {
+        assert_eq!(complaints(vec![put(0, 5), read(10, 5, Some((5, 5)))]), 0);
+        assert_eq!(complaints(vec![put(0, 5), read(10, 4, Some((3, 3)))]), 1);
+        assert_eq!(complaints(vec![put(0, 5), read(10, 6, Some((3, 3)))]), 1);
+        // It began before the write was acknowledged.
+        assert_eq!(complaints(vec![put(0, 5), read(1, 4, Some((3, 3)))]), 0);
+        // Somebody may have deleted it.
+        assert_eq!(complaints(vec![put(0, 5), read(10, 6, None)]), 0);
+    }
+
+    #[test]
+    fn a_deletion_that_is_undone_is_found() {
+        let delete = || at(10, Action::Delete { key: "k".into() }, 6, Found::Nothing);
+        let undone = vec![put(0, 5), delete(), read(20, 6, Some((5, 5)))];
+        assert_eq!(complaints(undone), 1);
+        let anew = vec![put(0, 5), delete(), put(20, 7), read(30, 7, Some((7, 7)))];
+        assert_eq!(complaints(anew), 0);
+    }
+}

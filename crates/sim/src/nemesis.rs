@@ -4,7 +4,7 @@
 //! two of them do to one link or one disk adds up. At the end everything is made whole.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rand::Rng;
@@ -15,6 +15,7 @@ use crate::cluster::Cluster;
 use crate::host::Standing;
 use crate::network::LinkFaults;
 use crate::servers::DATA_FOLDER;
+use crate::simulation::FlippedBit;
 use crate::trace::HostNumber;
 
 /// Faults of one run.
@@ -80,7 +81,7 @@ pub struct Nemesis {
     /// Those that have begun and not ended, by their number.
     active: BTreeMap<usize, Planned>,
     /// Bits that are turned around.
-    flipped: Vec<(HostNumber, (PathBuf, u64))>,
+    flipped: Vec<FlippedBit>,
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -313,7 +314,7 @@ impl Nemesis {
         cluster.kill(server);
         for _ in 0..n_bits {
             let flipped = cluster.simulation.flip_a_bit(server, Path::new(DATA_FOLDER));
-            self.flipped.extend(flipped.map(|flipped| (server, flipped)));
+            self.flipped.extend(flipped);
         }
         self.start(server, cluster);
     }
@@ -321,15 +322,15 @@ impl Nemesis {
     /// Turns a server's bits back: who is alone has no other copy of what they were. What ran on
     /// them is killed first.
     fn repair(&mut self, server: HostNumber, cluster: &mut Cluster) {
-        let is_here = |(host, _): &(HostNumber, _)| *host == server;
+        let is_here = |flipped: &FlippedBit| flipped.host == server;
         if !self.flipped.iter().any(is_here) {
             return;
         }
         if cluster.simulation.standing(server) != Standing::WithoutPower {
             cluster.kill(server);
         }
-        for (host, flipped) in self.flipped.iter().rev().filter(|flipped| is_here(flipped)) {
-            cluster.simulation.flip_back(*host, flipped);
+        for flipped in self.flipped.iter().rev().filter(|flipped| is_here(flipped)) {
+            cluster.simulation.flip_back(flipped);
         }
         self.flipped.retain(|flipped| !is_here(flipped));
     }
@@ -392,4 +393,46 @@ fn is_swizzled(
     let from = moment(cut, planned.begins_at);
     let to = moment(healed, planned.begins_at + half);
     from.zip(to).is_some_and(|(from, to)| (from..to).contains(&now))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn at_least_five_faults_are_drawn_and_all_end_in_time() {
+        for n_servers in 1..=5 {
+            let (from, to) = (Duration::from_secs(2), Duration::from_secs(60));
+            for seed in 0..200 {
+                let range = Range { from, to, n_servers };
+                let planned = draw(range, &mut SmallRng::seed_from_u64(seed));
+                assert!(planned.len() >= *N_FAULTS.start());
+                assert!(planned.is_sorted_by_key(|planned| planned.begins_at));
+                for planned in &planned {
+                    let Planned { begins_at, ends_at, .. } = planned;
+                    assert!(from <= *begins_at && begins_at <= ends_at && *ends_at <= to);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_swizzle_cuts_every_link_once_and_heals_it() {
+        let second = Duration::from_secs(1);
+        let planned = Planned {
+            begins_at: second,
+            ends_at: 9 * second,
+            fault: Fault::Swizzle(0, vec![2, 1], vec![1, 2]),
+        };
+        let is_cut = |other, seconds| {
+            let mut faults = LinkFaults::default();
+            add(&mut faults, &planned, (0, other), second * seconds);
+            faults.is_cut
+        };
+        let ever = |other| (0..10).map(|at| u8::from(is_cut(other, at))).collect::<Vec<_>>();
+        assert_eq!(ever(2), [0, 1, 1, 1, 1, 1, 1, 0, 0, 0]);
+        assert_eq!(ever(1), [0, 0, 0, 1, 1, 0, 0, 0, 0, 0]);
+    }
 }

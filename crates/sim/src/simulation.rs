@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use muster_world::memory::Faults;
+use muster_world::memory::{Faults, SECTOR};
 use muster_world::{Files, Memory, Open};
 use rand::rngs::SmallRng;
 
@@ -291,7 +291,7 @@ impl Simulation {
 
     /// Turns one bit of one of the files in a folder of a host around, as chance has it; tells
     /// which.
-    pub fn flip_a_bit(&mut self, host: HostNumber, folder: &Path) -> Option<(PathBuf, u64)> {
+    pub fn flip_a_bit(&mut self, host: HostNumber, folder: &Path) -> Option<FlippedBit> {
         let files = files_of(self.disk(host), folder);
         let n_bits: u64 = files.iter().map(|(_, length)| length * 8).sum();
         let mut bit = self.hosts[host].draw(n_bits);
@@ -300,18 +300,42 @@ impl Simulation {
                 self.disk(host).flip_bit(&path, bit);
                 let line = format!("has bit {bit} of {} turned around", path.display());
                 self.trace.tell_of(host, &line);
-                return Some((path, bit));
+                let left = sector_of(self.disk(host), &path, bit);
+                return Some(FlippedBit { host, path, bit, left });
             }
             bit -= length * 8;
         }
         None
     }
 
-    /// Turns a bit around that was turned around before.
-    pub fn flip_back(&mut self, host: HostNumber, (path, bit): &(PathBuf, u64)) {
-        self.trace.tell_of(host, &format!("has {} repaired", path.display()));
-        self.disk(host).flip_bit(path, *bit);
+    /// Turns a bit back, unless what it was in has been written anew.
+    pub fn flip_back(&mut self, flipped: &FlippedBit) {
+        let FlippedBit { host, path, bit, left } = flipped;
+        if sector_of(self.disk(*host), path, *bit) == *left {
+            self.trace.tell_of(*host, &format!("has bit {bit} of {} repaired", path.display()));
+            self.disk(*host).flip_bit(path, *bit);
+        }
     }
+}
+
+/// A bit that was turned around.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlippedBit {
+    /// On whose disk.
+    pub host: HostNumber,
+    path: PathBuf,
+    bit: u64,
+    /// What was left of the sector.
+    left: Vec<u8>,
+}
+
+/// The sector that a bit of a file is in.
+fn sector_of(disk: &Memory, path: &Path, bit: u64) -> Vec<u8> {
+    let mut sector = vec![0; SECTOR];
+    let at = bit / 8 / SECTOR as u64 * SECTOR as u64;
+    let read = disk.open(path, Open::Read).and_then(|file| file.read_full_at(&mut sector, at));
+    sector.truncate(read.unwrap_or(0));
+    sector
 }
 
 /// The files in a folder and its folders, with their lengths.

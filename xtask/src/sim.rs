@@ -1,0 +1,174 @@
+//! `cargo xtask sim`: many simulated runs, each from one seed.
+//!
+//! The seeds are handed out in chunks to one process per core: a simulation runs in one thread. What
+//! is done is noted in `target/sim`, so that a long sweep can be stopped and resumed. A run that
+//! goes wrong prints its story and the one command that replays it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use crate::{Failure, repository};
+
+pub(crate) const SAYS: &str = "Simulates servers under faults: --seeds N --from S --time T --servers N --jobs J --resume, or --seed S.";
+
+/// Seeds of one chunk.
+const CHUNK: u64 = 25;
+/// How often running processes are looked at.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// What is asked for.
+struct Wish {
+    from: u64,
+    n_seeds: u64,
+    n_jobs: usize,
+    resumes: bool,
+    /// What is passed on as it is.
+    passed: Vec<String>,
+}
+
+/// Entry of the chore.
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    let binary = build()?;
+    if arguments.iter().any(|argument| argument == "--seed") {
+        let status = Command::new(&binary).args(arguments).status();
+        let status = status.map_err(|error| Failure::NotInOrder(format!("sim: {error}")))?;
+        return if status.success() { Ok(()) } else { Err(wrong(1)) };
+    }
+    sweep(&parse(arguments)?, &binary)
+}
+
+fn parse(arguments: &[String]) -> Result<Wish, Failure> {
+    let n_jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut wish = Wish { from: 0, n_seeds: 200, n_jobs, resumes: false, passed: Vec::new() };
+    let mut rest = arguments.iter();
+    while let Some(flag) = rest.next() {
+        if flag == "--resume" {
+            wish.resumes = true;
+            continue;
+        }
+        if flag == "--twice" {
+            wish.passed.push(flag.clone());
+            continue;
+        }
+        let value = rest.next().ok_or_else(|| Failure::Usage(format!("{flag} needs a value")))?;
+        let number = || value.parse().map_err(|_| Failure::Usage(format!("{flag} needs a number")));
+        match flag.as_str() {
+            "--seeds" => wish.n_seeds = number()?,
+            "--from" => wish.from = number()?,
+            "--jobs" => wish.n_jobs = usize::try_from(number()?).unwrap_or(1).max(1),
+            "--time" | "--servers" => wish.passed.extend([flag.clone(), value.clone()]),
+            _ => return Err(Failure::Usage(format!("unknown flag {flag}"))),
+        }
+    }
+    Ok(wish)
+}
+
+/// Builds the program that simulates, optimized: it has to do thousands of minutes.
+fn build() -> Result<PathBuf, Failure> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "-p", "muster-sim"])
+        .current_dir(repository::root())
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(repository::root().join("target/release/muster-sim")),
+        Ok(status) => Err(Failure::NotInOrder(format!("cargo build ended with {status}"))),
+        Err(error) => Err(Failure::NotInOrder(format!("cargo build: {error}"))),
+    }
+}
+
+fn sweep(wish: &Wish, binary: &Path) -> Result<(), Failure> {
+    let notes = notes_of(wish);
+    let done = if wish.resumes { read_notes(&notes) } else { BTreeSet::new() };
+    let mut waiting: VecDeque<u64> = (wish.from..wish.from.saturating_add(wish.n_seeds))
+        .step_by(CHUNK as usize)
+        .filter(|first| !done.contains(first))
+        .collect();
+    let last = wish.from.saturating_add(wish.n_seeds);
+    println!("sim: {} chunks of at most {CHUNK} seeds, {} at a time", waiting.len(), wish.n_jobs);
+    let began = Instant::now();
+    let mut running: Vec<(u64, Child)> = Vec::new();
+    let mut n_wrong = 0;
+    while !waiting.is_empty() || !running.is_empty() {
+        while running.len() < wish.n_jobs
+            && let Some(first) = waiting.pop_front()
+        {
+            let n_seeds = CHUNK.min(last - first);
+            running.push((first, start(binary, wish, first, n_seeds)?));
+        }
+        std::thread::sleep(GLANCE);
+        n_wrong += reap(&mut running, &notes)?;
+    }
+    println!("sim: {} seeds in {:.0} s", wish.n_seeds, began.elapsed().as_secs_f64());
+    if n_wrong > 0 { Err(wrong(n_wrong)) } else { Ok(()) }
+}
+
+fn start(binary: &Path, wish: &Wish, first: u64, n_seeds: u64) -> Result<Child, Failure> {
+    let (from, seeds) = (first.to_string(), n_seeds.to_string());
+    let started = Command::new(binary)
+        .args(["--from", &from, "--seeds", &seeds])
+        .args(&wish.passed)
+        .current_dir(repository::root())
+        .spawn();
+    started.map_err(|error| Failure::NotInOrder(format!("sim: {error}")))
+}
+
+/// Takes note of the processes that have ended; how many ended badly.
+fn reap(running: &mut Vec<(u64, Child)>, notes: &Path) -> Result<usize, Failure> {
+    let mut n_wrong = 0;
+    let mut still_running = Vec::new();
+    for (first, mut child) in running.drain(..) {
+        let ended = child.try_wait();
+        match ended.map_err(|error| Failure::NotInOrder(format!("sim: {error}")))? {
+            None => still_running.push((first, child)),
+            Some(status) if status.success() => note(notes, first)?,
+            Some(_) => n_wrong += 1,
+        }
+    }
+    *running = still_running;
+    Ok(n_wrong)
+}
+
+fn wrong(n_wrong: usize) -> Failure {
+    Failure::NotInOrder(format!("{n_wrong} chunks with runs that went wrong; see above"))
+}
+
+/// Where it is noted which chunks of runs like these are done.
+fn notes_of(wish: &Wish) -> PathBuf {
+    let kind = wish.passed.join("").replace("--", "-");
+    repository::root().join(format!("target/sim/done{kind}.txt"))
+}
+
+fn read_notes(notes: &Path) -> BTreeSet<u64> {
+    let text = fs::read_to_string(notes).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn note(notes: &Path, first: u64) -> Result<(), Failure> {
+    let write = || {
+        fs::create_dir_all(notes.parent().unwrap_or(Path::new(".")))?;
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(notes)?;
+        writeln!(file, "{first}")
+    };
+    write().map_err(|error| Failure::NotInOrder(format!("{}: {error}", notes.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_a_run_are_passed_on_and_those_of_the_sweep_are_not() {
+        let arguments = "--seeds 7 --from 3 --servers 3 --jobs 1 --resume --time 90";
+        let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+        let Ok(wish) = parse(&arguments) else { panic!("it is well-formed") };
+        assert_eq!((wish.from, wish.n_seeds, wish.n_jobs, wish.resumes), (3, 7, 1, true));
+        assert_eq!(wish.passed, ["--servers", "3", "--time", "90"]);
+        assert!(notes_of(&wish).ends_with("target/sim/done-servers3-time90.txt"));
+        assert!(parse(&["--seeds".to_owned()]).is_err());
+    }
+}
