@@ -142,7 +142,7 @@ fn judge(agent: &Agent, servers: &[Server], known: &BTreeMap<u64, &Member>) -> B
         let is_close = server
             .last
             .is_some_and(|last| own_last.saturating_sub(last) <= settings.entries_behind_max);
-        // A heartbeat that is on its way is no silence.
+        // An answer that is still on its way is no silence.
         let silence_max = settings.last_contact_max + LOOK_INTERVAL;
         is_member && is_close && server.heard_ago.is_some_and(|ago| ago <= silence_max)
     };

@@ -48,7 +48,7 @@ async fn whoever_waits_is_answered_when_the_front_closes() {
         "/v1/agent/metrics/stream".to_owned(),
     ];
     let parked: Vec<_> = targets.into_iter().map(|target| park(&front, target)).collect();
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    tokio::time::advance(Duration::from_millis(1)).await;
     assert!(parked.iter().all(|reply| !reply.is_finished()));
     let closed_at = Instant::now();
     front.close();
