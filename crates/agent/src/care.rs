@@ -168,7 +168,7 @@ fn next_change(
     for (id, member) in known.iter().filter(|(_, member)| member.status == Status::Alive) {
         let Some(server) = tags::server_of(member) else { continue };
         let voter = Voter { id: *id, address: server.address.to_string() };
-        if !servers.iter().any(|known| known.voter == voter) && *id != own {
+        if !servers.iter().any(|known| known.voter == voter) {
             return Some(Change::TakeIn(voter));
         }
     }

@@ -12,7 +12,7 @@
 //! - `authority`: the built-in certificate authority;
 //! - [`local`]: what this agent vouches for, and how the catalog hears of it; [`checks`]: how checks
 //!   are run;
-//! - `operator`: members, logs and numbers; [`backup`]: the whole state as one file.
+//! - `rescue`: one survivor goes on alone; `operator`: members, logs and numbers; [`backup`]: the whole state as one file.
 
 pub mod agent;
 mod authority;
@@ -34,6 +34,7 @@ mod pools;
 pub mod ports;
 mod reconciler;
 mod registry;
+mod rescue;
 pub mod setup;
 mod tags;
 pub mod telemetry;
@@ -41,6 +42,7 @@ pub mod telemetry;
 pub use agent::{Agent, AgentError};
 pub use joining::Joins;
 pub use ports::Ports;
+pub use rescue::rescue;
 pub use setup::{GossipSetup, Setup};
 pub use tags::short_id;
 

@@ -15,7 +15,7 @@ use muster_gossip::coordinate::Coordinate;
 use muster_gossip::counters::{Counters, Gauges};
 use muster_gossip::event::Event;
 use muster_gossip::keyring::Key;
-use muster_gossip::pool::SetupError;
+use muster_gossip::pool::{ForceLeaveError, SetupError};
 use muster_gossip::port::{JoinResult, KeyringResult};
 use muster_gossip::question::KeyringWish;
 use muster_registry::Refusal;
@@ -73,7 +73,7 @@ type Figures = Arc<Mutex<(Counters, Gauges)>>;
 enum Wish {
     Join(Vec<SocketAddr>, oneshot::Sender<Result<JoinResult, String>>),
     Leave(oneshot::Sender<()>),
-    ForceLeave(String, bool, oneshot::Sender<Result<(), muster_gossip::pool::ForceLeaveError>>),
+    ForceLeave(String, bool, oneshot::Sender<Result<(), ForceLeaveError>>),
     Fire(String, Vec<u8>, oneshot::Sender<Result<u64, String>>),
     Keyring(KeyringWish, Duration, oneshot::Sender<Result<KeyringResult, String>>),
     OwnKeyring(oneshot::Sender<Vec<Key>>),
@@ -147,10 +147,11 @@ impl Membership {
     pub(crate) async fn force_leave(&self, name: &str, is_pruned: bool) -> Result<(), Refusal> {
         let name = name.to_owned();
         let left = self.ask(|answer| Wish::ForceLeave(name, is_pruned, answer)).await?;
-        left.map_err(|error| match error {
-            muster_gossip::pool::ForceLeaveError::Unknown => Refusal::Unknown(error.to_string()),
-            _ => Refusal::Invalid(error.to_string()),
-        })
+        match left {
+            // Who asks answers, and who answers stays, as any member that is alive does.
+            Ok(()) | Err(ForceLeaveError::Myself) => Ok(()),
+            Err(unknown) => Err(Refusal::Unknown(unknown.to_string())),
+        }
     }
 
     /// Fires an event; gives its Lamport time.

@@ -56,14 +56,7 @@ impl Operator for Agent {
         prune: bool,
         pool: Pool,
     ) -> Pending<'a, Result<(), Refusal>> {
-        Box::pin(async move {
-            let wanted = self.wanted(pool)?;
-            let own = self.members(pool).into_iter().find(|member| *member.name == *node);
-            if own.is_some() && *node == *self.setup.identity.node {
-                return Ok(());
-            }
-            wanted.force_leave(node, prune).await
-        })
+        Box::pin(async move { self.wanted(pool)?.force_leave(node, prune).await })
     }
 
     fn leave<'a>(&'a self, _: &'a Call) -> Pending<'a, Result<(), Refusal>> {

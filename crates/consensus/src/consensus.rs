@@ -22,6 +22,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::engine;
 use crate::engine::applier::{Applier, RestoreStep, SnapshotStore};
 use crate::engine::log_store::LogStore;
 use crate::engine::network::Network;
@@ -190,6 +191,27 @@ impl Consensus {
         })??;
         opened.join(&settings, world, peers, on_fatal).await
     }
+}
+
+/// Makes the server of a folder the only voter of its group, for when the others are lost for good;
+/// gives the last index it has. Everything in its log takes effect, whether it was known to be
+/// decided or not. The others must never be started again with their old folders.
+///
+/// # Errors
+/// Where the folder cannot be used, or holds nothing; it is left as it was.
+pub async fn rescue(folder: Folder, machine: Box<dyn Machine>) -> Result<u64, StartError> {
+    let world = folder.world().clone();
+    let died: OnFatal = Arc::new(|fatal| tracing::error!(%fatal, "the rescue failed"));
+    let opened = blocking(&*world, move || open(folder, machine, Sizes::default(), died)).await;
+    let opened = opened.ok_or_else(|| StartError::Engine("the machine panicked".to_owned()))??;
+    let Opened { folder, log, machine, snapshot } = opened;
+    let last = engine::rescue::rescue(&folder, &log, machine, snapshot).await?;
+    let (done, closed) = oneshot::channel();
+    log.close(Box::new(move |outcome| drop(done.send(outcome))));
+    if let Ok(Err(error)) = closed.await {
+        tracing::warn!(%error, "the log was not closed in order");
+    }
+    Ok(last.index)
 }
 
 /// What is there before the engine is.

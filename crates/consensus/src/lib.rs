@@ -25,6 +25,7 @@ mod wal;
 
 pub use consensus::{
     COMMAND_BYTES_MAX, Consensus, Decided, Founding, Leadership, RestoreError, Settings, Stats,
+    rescue,
 };
 pub use engine::runtime::rule_chance;
 pub use error::{Damage, Fatal, OnFatal, ProposeError, StartError};

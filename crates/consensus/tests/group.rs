@@ -188,6 +188,42 @@ async fn a_leader_that_is_taken_out_hands_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_survivor_goes_on_alone_with_all_that_it_had() {
+    let links = Arc::new(Links::default());
+    let mut servers = links.group(3).await;
+    let mut last = 0;
+    for n in 0..5 {
+        last = write(&servers[0], &n.to_string()).await.unwrap();
+    }
+    until_has(&servers[2], last).await;
+    let survivor = servers.pop().unwrap();
+    for lost in servers {
+        links.kill(lost);
+    }
+    let refused = survivor.consensus.propose(Bytes::from_static(b"no"), soon()).await;
+    assert!(refused.is_err(), "one of three decides nothing");
+    let id = survivor.id;
+    survivor.consensus.shutdown().await;
+    let world = links.kill(survivor);
+
+    let (opening, applied) = (world.clone(), common::Applied::default());
+    let folder = tokio::task::spawn_blocking(move || {
+        muster_consensus::Folder::open(opening, "/d".as_ref(), Some(id))
+    });
+    let folder = folder.await.unwrap().unwrap();
+    let rescued = muster_consensus::rescue(folder, Box::new(applied)).await.unwrap();
+    assert!(rescued >= last);
+
+    let address = voter(id).address;
+    let settings = Settings { address, founding: Founding::Wait, ..Settings::default() };
+    let alone = links.start_on(id, world, settings).await;
+    assert!(alone.consensus.confirmed().is_some(), "it leads alone from its start on");
+    write(&alone, "alone").await.unwrap();
+    assert_eq!(commands(&alone)[..5], ["0", "1", "2", "3", "4"]);
+    assert_eq!(commands(&alone).last().map(String::as_str), Some("alone"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_group_is_founded_with_a_server_of_another() {
     let links = Arc::new(Links::default());
     let member = links.start_with(1, |settings| settings.founding = Founding::Alone).await;

@@ -60,6 +60,24 @@ fn open_folder(
     Ok((folder, text))
 }
 
+/// Makes the server of a data folder the only voter of its group; gives the last index it has.
+///
+/// # Errors
+/// Where the folder is not one, is in use, or holds nothing; it is left as it was.
+pub async fn rescue(data_folder: &Path) -> Result<u64, String> {
+    let world: Arc<dyn World> = Arc::new(muster_world::Real::new());
+    let (inside, path) = (world.clone(), data_folder.to_owned());
+    let opened = muster_world::blocking(&*world, move || {
+        let is_one = inside.files().exists(&path.join("identity"));
+        if !is_one.map_err(|error| format!("{}: {error}", path.display()))? {
+            return Err(format!("{} is no data folder of a server", path.display()));
+        }
+        Folder::open(inside, &path, None).map_err(|error| error.to_string())
+    });
+    let folder = opened.await.ok_or("the data folder could not be looked at")??;
+    muster_agent::rescue(folder).await.map_err(|error| error.to_string())
+}
+
 fn parse_id(text: &str) -> Result<[u8; 16], String> {
     let id = uuid::Uuid::parse_str(text.trim());
     id.map(uuid::Uuid::into_bytes).map_err(|_| format!("node id {text:?} is not a UUID"))

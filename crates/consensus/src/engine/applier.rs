@@ -28,6 +28,8 @@ use super::types::{
 use crate::machine::{Committed, Frozen, Machine};
 use crate::progress::Progress;
 use crate::snapshot::{self, Meta, Snapshot, SnapshotReader};
+use crate::term_id::EntryId;
+use crate::voters::{Roster, Voter};
 
 /// Most entries that the machine is given at once.
 const BATCH: usize = 1024;
@@ -136,6 +138,18 @@ impl Applier {
         store: SnapshotStore,
     ) -> Self {
         Applier { machine: Some(machine), applied, incoming: None, progress, store }
+    }
+
+    /// Leaves one server of the group, as of the last entry and outside of the log: for one that is
+    /// rescued. Gives that entry; nothing if there is none.
+    pub(crate) fn leave_only(&mut self, id: u64) -> Option<EntryId> {
+        let last = self.applied.last?;
+        self.applied.roster_id = Some(last);
+        let servers = std::mem::take(&mut self.applied.roster.servers);
+        let own = servers.into_iter().find(|server| server.id == id);
+        let own = own.unwrap_or(Voter { id, ..Voter::default() });
+        self.applied.roster = Roster { sets: vec![vec![id]], servers: vec![own] };
+        Some(last)
     }
 
     fn machine(&mut self) -> io::Result<&mut Box<dyn Machine>> {

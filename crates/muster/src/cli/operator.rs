@@ -38,6 +38,16 @@ pub enum Raft {
         #[arg(long, required_unless_present = "id")]
         address: Option<String>,
     },
+    /// Make the stopped server of a data folder the only voter, when the others are lost for good.
+    ///
+    /// Everything in its log takes effect, whether it was known to be decided or not. The lost
+    /// servers must never be started again with their old data folders. Afterwards start the agent
+    /// as usual, and let new servers join it.
+    Rescue {
+        /// The data folder of the server that is left; its agent must be stopped.
+        #[arg(long)]
+        data_dir: std::path::PathBuf,
+    },
     /// Have another server lead.
     TransferLeader {
         /// Which; any if not given.
@@ -83,6 +93,15 @@ impl Raft {
                 let done = console.client.done(ask).await;
                 done.map_err(|failure| failure.within("Error removing peer"))?;
                 console.line(format!("Removed peer with {kind} {peer:?}"))
+            }
+            Raft::Rescue { data_dir } => {
+                let last = crate::identity::rescue(&data_dir).await.map_err(Failure::new)?;
+                console.line(format!(
+                    "The server of {} is the only voter now, with everything up to index {last}. \
+                     Start it, and let new servers join it; never start the lost ones with their \
+                     old data folders.",
+                    data_dir.display()
+                ))
             }
             Raft::TransferLeader { id } => {
                 let ask = Ask::new(Method::POST, "/v1/operator/raft/transfer-leader");
