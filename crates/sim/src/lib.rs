@@ -7,11 +7,12 @@
 //! - [`servers`]: whole agents as programs of hosts; [`cluster`]: some of them, with a supervisor;
 //! - [`workload`]: what clients want; [`perform`]: how it is done at the door; [`clients`] and
 //!   [`watchers`]: who wants it; [`nemesis`]: what goes wrong; [`run`]: all of it, from one seed;
-//! - [`acknowledged`]: the simplest judge;
+//! - [`acknowledged`]: the simplest judge; [`checkers`]: what every history must keep;
 //! - [`history`]: what clients asked, when, and what they heard: the plain data that is judged.
 
 pub mod acknowledged;
 pub mod chance;
+pub mod checkers;
 pub mod clients;
 pub mod cluster;
 mod disk;
