@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use crate::care::Care;
 use crate::group::{Reception, Way};
-use crate::leases::SessionLeases;
+use crate::leases::MeasuredLeases;
 use crate::machine::{Shared, StateMachine};
 use crate::membership::Membership;
 use crate::ports::Ports;
@@ -36,7 +36,7 @@ pub struct Agent {
     /// Connections to other agents.
     pub(crate) pool: Arc<Pool>,
     pub(crate) consensus: Consensus,
-    pub(crate) leases: SessionLeases,
+    pub(crate) leases: MeasuredLeases,
     /// The pool of the datacenter.
     pub(crate) lan: Arc<Membership>,
     /// The pool of the servers of all datacenters, if this one takes part.
@@ -120,7 +120,7 @@ impl Agent {
             shared,
             pool,
             consensus,
-            leases: SessionLeases::new(),
+            leases: MeasuredLeases::new(),
             lan: pools.lan,
             wan: pools.wan,
             care: Care::new(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use muster_consensus::{ProposeError, Server, Voter};
-use muster_model::Text;
+use muster_model::{LeaseId, Text};
 use muster_registry::{Call, Refusal};
 use muster_rpc::{Fault, Lane, Opened};
 use tokio::time::{Instant, sleep_until};
@@ -25,9 +25,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(20);
 /// What a server is asked.
 #[derive(Debug, Clone, Encode, Decode)]
 pub(crate) enum Ask {
-    /// Keep the lease of a session alive.
+    /// Keep a lease alive.
     #[n(0)]
-    Renew(#[n(0)] Text),
+    Renew(#[n(0)] LeaseId),
     /// Say how the servers are.
     #[n(1)]
     Servers,

@@ -14,9 +14,8 @@ use std::time::Duration;
 
 use muster_model::answer::Body;
 use muster_model::command::TOMBSTONE_TTL;
-use muster_model::session::SessionEnd;
 use muster_model::settings::Setting;
-use muster_model::{Command, Index, Meta, Query, Scope, Text};
+use muster_model::{Command, Index, LeaseId, Meta, Outcome, Query, Text};
 use muster_registry::hub::Lost;
 use muster_registry::{Call, Changes, Refusal};
 use muster_state::State;
@@ -24,7 +23,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::agent::Agent;
-use crate::{authority, care, reconciler};
+use crate::{authority, care, leases, reconciler};
 
 /// Where among the settings the cluster's id is kept.
 const CLUSTER_KIND: &str = "muster/cluster";
@@ -73,8 +72,8 @@ async fn lead(agent: &Agent, term: u64) {
 /// Leases, lock delays and deletions.
 async fn tend(agent: &Agent, term: u64) {
     loop {
-        let mut changes =
-            agent.shared.hub.changes(&[Scope::Sessions], agent.shared.hub.published());
+        let hub = &agent.shared.hub;
+        let mut changes = hub.changes(&leases::FOLLOWED, hub.published());
         agent.leases.take_over(&agent.shared);
         let Lost = measure(agent, term, &mut changes).await;
     }
@@ -84,7 +83,7 @@ async fn tend(agent: &Agent, term: u64) {
 async fn measure(agent: &Agent, term: u64, changes: &mut Changes) -> Lost {
     let mut due = Due::default();
     loop {
-        expire_sessions(agent, term).await;
+        expire_leases(agent, term).await;
         let commands = due.look(&agent.shared.state.load(), Instant::now());
         for command in commands {
             if let Err(refusal) = agent.submit_as_leader(command, term).await {
@@ -104,15 +103,30 @@ async fn measure(agent: &Agent, term: u64, changes: &mut Changes) -> Lost {
     }
 }
 
-async fn expire_sessions(agent: &Agent, term: u64) {
-    for id in agent.leases.expired() {
-        let command = Command::EndSession { id: id.clone(), why: SessionEnd::Expired };
-        match agent.submit_as_leader(command, term).await {
-            Ok(_) => info!(session = %id, "expired"),
+/// Tells the state of every lease that ran out, a command for many at once.
+async fn expire_leases(agent: &Agent, term: u64) {
+    loop {
+        let expired = agent.leases.expired();
+        if expired.is_empty() {
+            return;
+        }
+        let commands = expired.iter().map(|(id, since)| leases::expiry(id, *since)).collect();
+        match agent.submit_as_leader(Command::Batch { commands }, term).await {
+            Ok(outcome) => note_expired(&expired, &outcome),
             Err(refusal) => {
-                warn!(session = %id, %refusal, "cannot expire; its lease runs another term");
-                agent.leases.not_ended(&agent.shared, &id);
+                warn!(n_leases = expired.len(), %refusal, "cannot expire; they run another term");
+                expired.iter().for_each(|(id, _)| agent.leases.not_ended(&agent.shared, id));
             }
+        }
+    }
+}
+
+fn note_expired(leases: &[(LeaseId, Index)], outcome: &Outcome) {
+    let Outcome::Batch(outcomes) = outcome else { return };
+    for ((id, _), outcome) in leases.iter().zip(outcomes) {
+        match outcome {
+            Outcome::Done => info!(lease = %id, "expired"),
+            _ => info!(lease = %id, "was registered again in time"),
         }
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use muster_consensus::ProposeError;
 use muster_model::answer::Answer;
 use muster_model::limits::COMMAND_BYTES_MAX;
-use muster_model::{Command, Index, Outcome, Query, Scope, Text};
+use muster_model::{Command, Index, LeaseId, Outcome, Query, Scope};
 use muster_registry::{
     Answered, Asking, Call, Changes, Committed, Freshness, Pending, Refusal, Registry, Standing,
 };
-use muster_state::authorize::{Access, needed_by_command, needed_by_query};
+use muster_state::authorize::{Access, needed_by_command, needed_by_query, needed_by_renewal};
 use tokio::time::Instant;
 
 use crate::agent::Agent;
@@ -63,15 +63,11 @@ impl Registry for Agent {
         self.shared.hub.changes(scopes, after)
     }
 
-    fn renew<'a>(
-        &'a self,
-        call: &'a Call,
-        session_id: &'a Text,
-    ) -> Pending<'a, Result<(), Refusal>> {
+    fn renew<'a>(&'a self, call: &'a Call, lease: &'a LeaseId) -> Pending<'a, Result<(), Refusal>> {
         Box::pin(async move {
             self.require_own_datacenter(call)?;
-            self.authorize(call, || needed_by_query(&Query::Session { id: session_id.clone() }))?;
-            self.ask_leader(Ask::Renew(session_id.clone()), call).await.map(drop)
+            self.authorize(call, || needed_by_renewal(lease))?;
+            self.ask_leader(Ask::Renew(lease.clone()), call).await.map(drop)
         })
     }
 }

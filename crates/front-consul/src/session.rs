@@ -11,7 +11,7 @@ use muster_model::answer;
 use muster_model::check::AGENT_CHECK_ID;
 use muster_model::outcome::Denial;
 use muster_model::session::{Behavior, SessionEnd};
-use muster_model::{Command, Outcome, Query, Session, Text};
+use muster_model::{Command, LeaseId, Outcome, Query, Session, Text};
 use muster_registry::Refusal;
 use serde::Serialize;
 use serde_json::Value;
@@ -121,10 +121,12 @@ fn renew(front: Arc<Front>, request: Request) -> Later {
         let id = request.required_name("session")?;
         let gone = || Failure::not_found(format!("Session id '{id}' not found"));
         let call = request.call(&front);
-        front.door().registry.renew(&call, &id).await.map_err(|refusal| match refusal {
-            Refusal::Unknown(_) => gone(),
-            other => other.into(),
-        })?;
+        front.door().registry.renew(&call, &LeaseId::Session(id.clone())).await.map_err(
+            |refusal| match refusal {
+                Refusal::Unknown(_) => gone(),
+                other => other.into(),
+            },
+        )?;
         let query = Query::Session { id: id.clone() };
         let answered = front.read(&call, &query, &Terms::default()).await?;
         let answer::Body::Sessions(sessions) = &answered.answer.body else {

@@ -11,21 +11,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use muster_model::Text;
+use muster_model::Index;
 
 use crate::Moment;
 
-/// All leases of one leader's term.
-#[derive(Debug, Default)]
-pub struct Leases {
-    by_id: BTreeMap<Text, Lease>,
+/// All leases of one leader's term, by what they keep alive.
+#[derive(Debug)]
+pub struct Leases<Id> {
+    by_id: BTreeMap<Id, Lease>,
     /// One for each lease that is not expiring; never later than the lease expires.
-    alarms: BTreeSet<(Moment, Text)>,
+    alarms: BTreeSet<(Moment, Id)>,
+}
+
+impl<Id> Default for Leases<Id> {
+    fn default() -> Leases<Id> {
+        Leases { by_id: BTreeMap::new(), alarms: BTreeSet::new() }
+    }
 }
 
 #[derive(Debug)]
 struct Lease {
     ttl: Duration,
+    /// The index at which what it keeps alive was written.
+    since: Index,
     expires_at: Moment,
     /// Where the lease stands among the alarms; nothing while it is expiring.
     alarm_at: Option<Moment>,
@@ -42,25 +50,30 @@ pub enum Renewal {
     Unknown,
 }
 
-impl Leases {
-    /// Begins a term of leadership: exactly these leases are there, each with its full ttl.
-    pub fn take_over(&mut self, leases: impl IntoIterator<Item = (Text, Duration)>, now: Moment) {
+impl<Id: Clone + Ord> Leases<Id> {
+    /// Begins a term of leadership: exactly these leases are there, each with its full ttl and the
+    /// index at which what it keeps alive was written.
+    pub fn take_over(
+        &mut self,
+        leases: impl IntoIterator<Item = (Id, Duration, Index)>,
+        now: Moment,
+    ) {
         *self = Leases::default();
-        for (id, ttl) in leases {
-            self.grant(id, ttl, now);
+        for (id, ttl, since) in leases {
+            self.grant(id, ttl, since, now);
         }
     }
 
-    /// Grants a lease, or grants it anew.
-    pub fn grant(&mut self, id: Text, ttl: Duration, now: Moment) {
+    /// Grants a lease, or grants it anew, for what was written at `since`.
+    pub fn grant(&mut self, id: Id, ttl: Duration, since: Index, now: Moment) {
         self.end(&id);
         let expires_at = now + ttl;
         self.alarms.insert((expires_at, id.clone()));
-        self.by_id.insert(id, Lease { ttl, expires_at, alarm_at: Some(expires_at) });
+        self.by_id.insert(id, Lease { ttl, since, expires_at, alarm_at: Some(expires_at) });
     }
 
     /// Keeps a lease alive.
-    pub fn renew(&mut self, id: &Text, now: Moment) -> Renewal {
+    pub fn renew(&mut self, id: &Id, now: Moment) -> Renewal {
         let Some(lease) = self.by_id.get_mut(id) else { return Renewal::Unknown };
         if lease.alarm_at.is_none() {
             return Renewal::Expiring;
@@ -70,16 +83,18 @@ impl Leases {
     }
 
     /// Forgets a lease: what it kept alive is gone.
-    pub fn end(&mut self, id: &Text) {
+    pub fn end(&mut self, id: &Id) {
         let Some(lease) = self.by_id.remove(id) else { return };
         if let Some(alarm_at) = lease.alarm_at {
             self.alarms.remove(&(alarm_at, id.clone()));
         }
     }
 
-    /// A lease that has run out. It is expiring from now on: whoever asked must tell the log, then
-    /// call [`Leases::end`], or [`Leases::grant`] where the log did not take it.
-    pub fn expire_next(&mut self, now: Moment) -> Option<Text> {
+    /// A lease that has run out, with the index it was granted for: what was written again after
+    /// that index has a new lease, whether it is known here already or not. It is expiring from now
+    /// on: whoever asked must tell the log, then call [`Leases::end`], or [`Leases::grant`] where the
+    /// log did not take it.
+    pub fn expire_next(&mut self, now: Moment) -> Option<(Id, Index)> {
         loop {
             let (alarm_at, _) = self.alarms.first()?;
             if *alarm_at > now {
@@ -89,7 +104,7 @@ impl Leases {
             let lease = self.by_id.get_mut(&id).expect("each alarm has its lease");
             if lease.expires_at <= now {
                 lease.alarm_at = None;
-                return Some(id);
+                return Some((id, lease.since));
             }
             lease.alarm_at = Some(lease.expires_at);
             self.alarms.insert((lease.expires_at, id));
@@ -102,7 +117,7 @@ impl Leases {
     }
 
     /// The ttl of a lease.
-    pub fn ttl(&self, id: &Text) -> Option<Duration> {
+    pub fn ttl(&self, id: &Id) -> Option<Duration> {
         self.by_id.get(id).map(|lease| lease.ttl)
     }
 
@@ -119,6 +134,7 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
+    use muster_model::Text;
     use proptest::prelude::*;
 
     use super::*;
@@ -132,22 +148,22 @@ mod tests {
     #[test]
     fn a_renewed_lease_does_not_expire() {
         let mut leases = Leases::default();
-        leases.grant("s".into(), TTL, at(0));
-        assert_eq!(leases.renew(&"s".into(), at(9)), Renewal::Renewed);
+        leases.grant("s", TTL, 7, at(0));
+        assert_eq!(leases.renew(&"s", at(9)), Renewal::Renewed);
         assert_eq!(leases.expire_next(at(18)), None);
         assert_eq!(leases.next_deadline(), Some(at(19)));
-        assert_eq!(leases.expire_next(at(19)), Some("s".into()));
+        assert_eq!(leases.expire_next(at(19)), Some(("s", 7)));
     }
 
     #[test]
     fn a_renewal_waits_for_an_expiry_that_is_in_the_log() {
         let mut leases = Leases::default();
         let id = Text::from("s");
-        leases.grant(id.clone(), TTL, at(0));
-        assert_eq!(leases.expire_next(at(10)), Some(id.clone()));
+        leases.grant(id.clone(), TTL, 7, at(0));
+        assert_eq!(leases.expire_next(at(10)), Some((id.clone(), 7)));
         assert_eq!(leases.renew(&id, at(10)), Renewal::Expiring);
         assert_eq!(leases.expire_next(at(100)), None, "a lease expires once");
-        leases.grant(id.clone(), TTL, at(100));
+        leases.grant(id.clone(), TTL, 7, at(100));
         assert_eq!(leases.renew(&id, at(105)), Renewal::Renewed);
         leases.end(&id);
         assert_eq!(leases.renew(&id, at(106)), Renewal::Unknown);
@@ -157,10 +173,10 @@ mod tests {
     #[test]
     fn a_new_leader_grants_a_full_term() {
         let mut leases = Leases::default();
-        leases.grant("old".into(), TTL, at(0));
-        leases.take_over([("s".into(), TTL)], at(9));
+        leases.grant("old", TTL, 7, at(0));
+        leases.take_over([("s", TTL, 3)], at(9));
         assert_eq!((leases.len(), leases.expire_next(at(18))), (1, None));
-        assert_eq!(leases.expire_next(at(19)), Some("s".into()));
+        assert_eq!(leases.expire_next(at(19)), Some(("s", 3)));
     }
 
     proptest! {
@@ -176,7 +192,7 @@ mod tests {
                 now += pause;
                 let id = Text::from(name.to_string());
                 let mut expired = Vec::new();
-                while let Some(id) = leases.expire_next(at(now)) {
+                while let Some((id, _)) = leases.expire_next(at(now)) {
                     leases.end(&id);
                     expired.push(id);
                 }
@@ -187,7 +203,7 @@ mod tests {
                     .collect();
                 prop_assert_eq!(expired, due);
                 if grants {
-                    leases.grant(id.clone(), TTL, at(now));
+                    leases.grant(id.clone(), TTL, 7, at(now));
                     naive.insert(id, now);
                 } else {
                     let renewal = leases.renew(&id, at(now));

@@ -174,6 +174,20 @@ pub enum Command {
         #[n(0)]
         commands: Vec<Command>,
     },
+    /// Removes an instance whose lease ran out, if its modify index is still this: one that was
+    /// registered again meanwhile stays. Told by the leader.
+    #[n(18)]
+    ExpireInstance {
+        /// The node.
+        #[n(0)]
+        node: Text,
+        /// The instance.
+        #[n(1)]
+        id: Text,
+        /// The modify index it must have.
+        #[n(2)]
+        if_index: Index,
+    },
 }
 
 /// A node with, if wished, an instance and checks.

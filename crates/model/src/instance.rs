@@ -3,6 +3,8 @@
 //! A registry of 100,000 instances has to fit in 100 MB, so what few instances have lives behind
 //! one pointer ([`Extras`]) and an instance without it pays 8 bytes.
 
+use std::time::Duration;
+
 use minicbor::{Decode, Encode};
 
 use crate::node::{Locality, Origin};
@@ -67,6 +69,15 @@ pub struct Extras {
     /// The settings of the service mesh, likewise.
     #[n(6)]
     pub connect: Text,
+    /// The ttl of the lease that it lives with; zero: it has none.
+    #[n(7)]
+    #[cbor(default)]
+    pub lease_ttl: Duration,
+    /// What the front-end that registered it needs to give it back as it came, in words of that
+    /// front-end's own; at most `limits::ORIGINAL_BYTES_MAX`.
+    #[n(8)]
+    #[cbor(default)]
+    pub original: Text,
 }
 
 /// An address with a port, as in an instance's tagged addresses.
@@ -124,6 +135,12 @@ impl Instance {
         self
     }
 
+    /// The ttl of its lease; nothing where it does not live with one.
+    pub fn lease_ttl(&self) -> Option<Duration> {
+        let ttl = self.extras().lease_ttl;
+        (self.origin == Origin::Lease && !ttl.is_zero()).then_some(ttl)
+    }
+
     /// Whether it carries `tag`, compared without regard to case.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|own| own.eq_ignore_ascii_case(tag))
@@ -133,5 +150,44 @@ impl Instance {
     pub fn tagged_address(&self, purpose: &str) -> Option<&Endpoint> {
         let all = &self.extras.as_ref()?.tagged_addresses;
         all.iter().find(|(own, _)| own == purpose).map(|(_, endpoint)| endpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shape that [`Extras`] had before instances could live with a lease.
+    #[derive(Encode)]
+    struct OlderExtras {
+        #[n(0)]
+        tagged_addresses: Box<[(Text, Endpoint)]>,
+        #[n(1)]
+        socket_path: Text,
+        #[n(2)]
+        ports: Box<[NamedPort]>,
+        #[n(3)]
+        locality: Option<Locality>,
+        #[n(4)]
+        kind: Text,
+        #[n(5)]
+        proxy: Text,
+        #[n(6)]
+        connect: Text,
+    }
+
+    #[test]
+    fn an_instance_of_an_older_log_is_read() {
+        let older = OlderExtras {
+            tagged_addresses: Box::default(),
+            socket_path: Text::default(),
+            ports: Box::default(),
+            locality: None,
+            kind: "mesh-gateway".into(),
+            proxy: Text::default(),
+            connect: Text::default(),
+        };
+        let read = crate::decode::<Extras>(&crate::encode(&older)).unwrap();
+        assert_eq!(read, Extras { kind: "mesh-gateway".into(), ..Extras::default() });
     }
 }

@@ -8,6 +8,7 @@
 //! - [`text`] and [`meta`]: shared strings and sorted facts, the bricks of everything below;
 //! - [`node`], [`instance`], [`check`]: the catalog; [`definition`]: the rule by which a check runs,
 //!   [`declared`]: instances and checks as their authors wrote them;
+//! - [`lease`]: what keeps a registration alive that no agent vouches for;
 //! - [`pair`], [`session`], [`prepared`], [`coordinate`], [`ca`], [`settings`]: what is kept beside;
 //! - [`scope`]: what an answer depends on, and so what a watch waits for;
 //! - [`command`] and [`outcome`]: a write and its result, the same on every replica;
@@ -22,6 +23,7 @@ pub mod coordinate;
 pub mod declared;
 pub mod definition;
 pub mod instance;
+pub mod lease;
 pub mod limits;
 pub mod meta;
 pub mod node;
@@ -37,6 +39,7 @@ pub mod text;
 pub use check::{Check, Status};
 pub use command::Command;
 pub use instance::Instance;
+pub use lease::LeaseId;
 pub use meta::Meta;
 pub use node::Node;
 pub use outcome::Outcome;

@@ -15,6 +15,12 @@ pub const META_PAIRS_MAX: usize = 64;
 pub const META_KEY_BYTES_MAX: usize = 128;
 /// Bytes of the value of a fact.
 pub const META_VALUE_BYTES_MAX: usize = 512;
+/// Bytes of what a front-end keeps beside an instance to give it back as it came.
+pub const ORIGINAL_BYTES_MAX: usize = 16 * 1024;
+/// The shortest lease of an instance.
+pub const INSTANCE_LEASE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
+/// The longest lease of an instance.
+pub const INSTANCE_LEASE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 /// Checks in one registration.
 pub const CHECKS_MAX: usize = 1024;
 /// Bytes of the output of a check that are kept.

@@ -117,9 +117,10 @@ pub enum Denial {
     #[n(12)]
     #[error("the lock on key {0:?} is in its lock delay")]
     LockDelayed(#[n(0)] Text),
-    /// The node, instance or check is another's to write: an agent vouches for it.
+    /// The node, instance or check is another's to write: an agent vouches for it, or it was
+    /// written straight into the catalog.
     #[n(13)]
-    #[error("{0:?} belongs to the agent that vouches for it")]
+    #[error("{0:?} was registered by somebody else: choose another id, or deregister it there")]
     NotYours(#[n(0)] Text),
     /// The session already exists.
     #[n(14)]

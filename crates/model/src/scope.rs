@@ -66,6 +66,9 @@ pub enum Scope {
     /// Numbers over everything.
     #[n(16)]
     Usage,
+    /// Every instance that lives with a lease.
+    #[n(17)]
+    Leases,
 }
 
 impl fmt::Display for Scope {
@@ -88,6 +91,7 @@ impl fmt::Display for Scope {
             Scope::Roots => f.write_str("roots"),
             Scope::Settings(kind) => write!(f, "settings {kind}"),
             Scope::Usage => f.write_str("usage"),
+            Scope::Leases => f.write_str("leases"),
         }
     }
 }

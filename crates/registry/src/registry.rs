@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use muster_model::answer::Answer;
-use muster_model::{Command, Index, Outcome, Query, Scope, Text};
+use muster_model::{Command, Index, LeaseId, Outcome, Query, Scope};
 
 use crate::{Call, Changes, Pending, Refusal};
 
@@ -30,12 +30,11 @@ pub trait Registry: Send + Sync + 'static {
     /// What changes under some scopes after an index.
     fn changes(&self, call: &Call, scopes: &[Scope], after: Index) -> Changes;
 
-    /// Keeps the lease of a session alive. Ready once leadership is confirmed.
-    fn renew<'a>(
-        &'a self,
-        call: &'a Call,
-        session_id: &'a Text,
-    ) -> Pending<'a, Result<(), Refusal>>;
+    /// Keeps a lease alive. Ready once leadership is confirmed; nothing is written.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`] where what it keeps alive is gone; the others as for a question.
+    fn renew<'a>(&'a self, call: &'a Call, lease: &'a LeaseId) -> Pending<'a, Result<(), Refusal>>;
 }
 
 /// A command's place in the log, and what it came to.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use muster_model::command::{Operation, PairVerb};
 use muster_model::query::CheckSubject;
-use muster_model::{Command, Query, Text};
+use muster_model::{Command, LeaseId, Query, Text};
 
 use crate::State;
 
@@ -107,6 +107,7 @@ pub fn needed_by_command(command: &Command) -> Vec<Access> {
         | Command::PutSetting { .. }
         | Command::DeleteSetting { .. }
         | Command::EndLockDelays { .. }
+        | Command::ExpireInstance { .. }
         | Command::ReapTombstones { .. } => vec![write(Resource::Operator, &Text::default())],
         Command::Batch { commands } => commands.iter().flat_map(needed_by_command).collect(),
     }
@@ -143,6 +144,14 @@ pub fn needed_by_query(query: &Query) -> Vec<Access> {
         | Query::Coordinates { node: None }
         | Query::AddressOwners { .. }
         | Query::Roots => Vec::new(),
+    }
+}
+
+/// What a caller needs to keep a lease alive.
+pub fn needed_by_renewal(lease: &LeaseId) -> Vec<Access> {
+    match lease {
+        LeaseId::Session(_) => Vec::new(),
+        LeaseId::Instance { node, .. } => vec![write(Resource::Node, node)],
     }
 }
 

@@ -22,7 +22,7 @@ mod owners;
 mod register;
 mod tables;
 
-pub(crate) use instances::deny_nameless;
+pub(crate) use instances::deny_instance;
 pub(crate) use owners::Owners;
 
 use std::borrow::Borrow;

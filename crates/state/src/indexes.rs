@@ -26,7 +26,7 @@ pub(crate) struct Indexes {
 }
 
 /// How many scopes have a [`place`].
-const N_FIXED: usize = 11;
+const N_FIXED: usize = 12;
 
 /// The place of a scope that is always there.
 fn place(scope: &Scope) -> Option<usize> {
@@ -40,6 +40,7 @@ fn place(scope: &Scope) -> Option<usize> {
         Scope::Coordinates => 8,
         Scope::Roots => 9,
         Scope::Usage => 10,
+        Scope::Leases => 11,
         Scope::Node(_)
         | Scope::Service(_)
         | Scope::Pair(_)
@@ -56,7 +57,7 @@ fn fixed_scopes() -> impl Iterator<Item = Scope> {
     let checks = muster_model::Status::ALL.map(Scope::Checks);
     [Scope::Nodes, Scope::Services, Scope::Instances, Scope::Sessions, Scope::PreparedQueries]
         .into_iter()
-        .chain([Scope::Coordinates, Scope::Roots, Scope::Usage])
+        .chain([Scope::Coordinates, Scope::Roots, Scope::Usage, Scope::Leases])
         .chain(checks)
 }
 

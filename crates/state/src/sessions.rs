@@ -13,7 +13,7 @@ use muster_model::limits::LOCK_DELAY_MAX;
 use muster_model::outcome::{Denial, Outcome};
 use muster_model::scope::{ChangeKind, Object};
 use muster_model::session::{Behavior, SessionEnd};
-use muster_model::{Indexed, Scope, Session, Status, Text};
+use muster_model::{Indexed, Instance, Scope, Session, Status, Text};
 
 use crate::kv::LockDelay;
 use crate::state::{State, Writing};
@@ -109,6 +109,18 @@ impl State {
     /// The sessions that live with a lease, by id: what a new leader grants a full term.
     pub fn leased_sessions(&self) -> impl Iterator<Item = &Row<Session>> {
         self.sessions.iter().filter(|session| !session.ttl.is_zero())
+    }
+
+    /// The instances that live with a lease, each with its node's folded name: likewise.
+    pub fn leased_instances(&self) -> impl Iterator<Item = (&Text, &Row<Instance>)> {
+        let all = self.catalog.nodes().flat_map(|node| node.instances());
+        let leased = all.filter(|entry| entry.row.lease_ttl().is_some());
+        leased.map(|entry| (&entry.node, &entry.row))
+    }
+
+    /// The instance with this id on the node with this folded name.
+    pub fn instance(&self, node: &Text, id: &str) -> Option<&Row<Instance>> {
+        Some(&self.catalog.node(node)?.instance(id)?.row)
     }
 
     /// The session with this id.

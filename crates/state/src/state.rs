@@ -132,9 +132,24 @@ impl Writing<'_> {
             Command::DeleteSetting { kind, name, if_index } => {
                 Ok(self.delete_setting(kind, name, *if_index))
             }
+            Command::ExpireInstance { node, id, if_index } => {
+                Ok(self.expire_instance(&node.folded(), id, *if_index))
+            }
             Command::Batch { .. } => Err(Denial::Invalid("a batch holds no batch".into())),
         };
         result.unwrap_or_else(Outcome::Denied)
+    }
+
+    /// Removes an instance whose lease ran out, unless it was registered again meanwhile.
+    fn expire_instance(&mut self, node: &Text, id: &Text, if_index: Index) -> Outcome {
+        let entry = self.state.catalog.node(node).and_then(|entry| entry.instance(id));
+        match entry.map(|entry| entry.row.modify_index) {
+            Some(index) if index != if_index => Outcome::Unmet,
+            _ => {
+                self.remove_instance(node, id);
+                Outcome::Done
+            }
+        }
     }
 
     fn deregister(&mut self, node: &Text, target: &Target) -> Result<Outcome, Denial> {

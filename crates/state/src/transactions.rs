@@ -9,7 +9,7 @@ use muster_model::outcome::{Denial, Outcome, StepResult};
 use muster_model::pair::Blob;
 use muster_model::{Check, Index, Indexed, Instance, Node, Pair, Text, limits};
 
-use crate::catalog::deny_nameless;
+use crate::catalog::deny_instance;
 use crate::state::{State, Writing};
 
 /// What a step gives back, or why it failed.
@@ -178,8 +178,8 @@ impl Writing<'_> {
     fn write_instance_step(&mut self, verb: ObjectVerb, node: &Text, instance: &Instance) -> Step {
         let name = node.folded();
         let entry = self.state.catalog.node(&name);
-        let own_index = entry.and_then(|entry| entry.instance(&instance.id));
-        let own_index = own_index.map(|own| own.row.modify_index);
+        let old = entry.and_then(|entry| entry.instance(&instance.id)).map(|old| old.row.clone());
+        let own_index = old.as_ref().map(|old| old.modify_index);
         let is_known = entry.is_some();
         if meets_index(verb, &instance.id, own_index)? == Write::Delete {
             self.remove_instance(&name, &instance.id);
@@ -188,7 +188,7 @@ impl Writing<'_> {
         if !is_known {
             return Err(Denial::UnknownNode(node.clone()));
         }
-        deny_nameless(instance)?;
+        deny_instance(instance, old.as_ref().map(|old| &old.value))?;
         self.put_instance(&name, instance);
         self.state.instance_step(node, &instance.id)
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_model::session::SessionEnd;
-use muster_model::{Command, Index, Outcome, Query, Scope, Text};
+use muster_model::{Command, Index, LeaseId, Outcome, Query, Scope, Text};
 use muster_registry::registry::Asking;
 use muster_registry::{
     Answered, Call, Changes, Committed, Freshness, Hub, Pending, Refusal, Registry, Standing,
@@ -27,8 +27,8 @@ struct Inner {
     state: State,
     /// Time since the bench was made.
     now: Duration,
-    /// When each leased session was renewed last.
-    renewed_at: BTreeMap<Text, Duration>,
+    /// When each lease was renewed last.
+    renewed_at: BTreeMap<LeaseId, Duration>,
     /// When each lock delay was first seen, by key and the index at which it began.
     delayed_since: BTreeMap<(Text, Index), Duration>,
     /// Why nothing is granted now.
@@ -133,10 +133,19 @@ impl Inner {
     /// Starts the clocks of what is new, and forgets those of what is gone.
     fn note_clocks(&mut self) {
         let Inner { state, now, renewed_at, delayed_since, .. } = self;
-        renewed_at.retain(|id, _| state.session(id).is_some());
+        let mut known = BTreeMap::new();
         for session in state.leased_sessions() {
-            renewed_at.entry(session.id.clone()).or_insert(*now);
+            let id = LeaseId::Session(session.id.clone());
+            let since = renewed_at.get(&id).copied().unwrap_or(*now);
+            known.insert(id, since);
         }
+        for (node, instance) in state.leased_instances() {
+            let id = LeaseId::instance(node, &instance.id);
+            let kept = renewed_at.get(&id).filter(|_| instance.modify_index < state.index());
+            let since = kept.copied().unwrap_or(*now);
+            known.insert(id, since);
+        }
+        *renewed_at = known;
         let delays: BTreeMap<(Text, Index), Duration> = state
             .lock_delays()
             .map(|(key, delay)| (key.clone(), delay.began_at))
@@ -150,11 +159,19 @@ impl Inner {
 
     /// What a leader would tell the state at this time.
     fn due(&self) -> Vec<Command> {
-        let is_expired = |id: &Text, ttl| self.renewed_at[id] + ttl <= self.now;
-        let expired = self.state.leased_sessions().filter(|own| is_expired(&own.id, own.ttl));
-        let mut commands: Vec<Command> = expired
-            .map(|own| Command::EndSession { id: own.id.clone(), why: SessionEnd::Expired })
-            .collect();
+        let is_over = |id: &LeaseId, ttl| self.renewed_at[id] + ttl <= self.now;
+        let mut commands = Vec::new();
+        for own in self.state.leased_sessions() {
+            if is_over(&LeaseId::Session(own.id.clone()), own.ttl) {
+                commands.push(Command::EndSession { id: own.id.clone(), why: SessionEnd::Expired });
+            }
+        }
+        for (node, own) in self.state.leased_instances() {
+            if own.lease_ttl().is_some_and(|ttl| is_over(&LeaseId::instance(node, &own.id), ttl)) {
+                let (node, id) = (node.clone(), own.id.clone());
+                commands.push(Command::ExpireInstance { node, id, if_index: own.modify_index });
+            }
+        }
         let over = self.state.lock_delays().filter(|(key, delay)| {
             let since = self.delayed_since[&((*key).clone(), delay.began_at)];
             since + delay.duration <= self.now
@@ -196,14 +213,21 @@ impl Registry for Bench {
         self.hub.changes(scopes, after)
     }
 
-    fn renew<'a>(&'a self, _: &'a Call, session_id: &'a Text) -> Pending<'a, Result<(), Refusal>> {
+    fn renew<'a>(&'a self, call: &'a Call, lease: &'a LeaseId) -> Pending<'a, Result<(), Refusal>> {
+        let refusal = self.refusal(call);
         let mut inner = self.lock();
-        let result = if inner.state.session(session_id).is_none() {
-            Err(Refusal::Unknown(format!("session {session_id:?} does not exist")))
-        } else {
-            let now = inner.now;
-            inner.renewed_at.insert(session_id.clone(), now);
-            Ok(())
+        let is_there = match lease {
+            LeaseId::Session(id) => inner.state.session(id).is_some(),
+            LeaseId::Instance { node, id } => inner.state.instance(node, id).is_some(),
+        };
+        let result = match refusal {
+            Some(refusal) => Err(refusal),
+            None if is_there => {
+                let now = inner.now;
+                inner.renewed_at.insert(lease.clone(), now);
+                Ok(())
+            }
+            None => Err(Refusal::Unknown(format!("{lease} does not exist"))),
         };
         Box::pin(std::future::ready(result))
     }

@@ -19,6 +19,7 @@ pub(crate) fn extras(object: &mut Object) -> Result<Extras, Failure> {
         kind: object.text("Kind")?,
         proxy: object.take("Proxy").as_ref().map(proxy).unwrap_or_default(),
         connect: object.take("Connect").as_ref().map(document).unwrap_or_default(),
+        ..Extras::default()
     })
 }
 

@@ -10,10 +10,18 @@ use muster_model::{Indexed, Instance, Scope, Status, Text};
 use super::{InstanceEntry, is_counted_alike};
 use crate::state::Writing;
 
-/// Refuses an instance that could not be found again.
-pub(crate) fn deny_nameless(instance: &Instance) -> Result<(), Denial> {
+/// Refuses an instance that could not be found again, and one that lives with a lease in the place
+/// of one that does not: when the lease expired, another's instance would be gone.
+pub(crate) fn deny_instance(
+    instance: &Instance,
+    in_its_place: Option<&Instance>,
+) -> Result<(), Denial> {
     if instance.id.is_empty() || instance.service.is_empty() {
         return Err(Denial::Invalid("an instance needs an id and a service".into()));
+    }
+    let is_taken = in_its_place.is_some_and(|old| old.origin != Origin::Lease);
+    if instance.origin == Origin::Lease && is_taken {
+        return Err(Denial::NotYours(instance.id.clone()));
     }
     Ok(())
 }
@@ -45,6 +53,9 @@ impl Writing<'_> {
         if old.as_ref().is_none_or(|old| !is_counted_alike(&old.row, &new)) {
             scopes.push(Scope::Usage);
         }
+        if is_leased(&new) || old.as_ref().is_some_and(|old| is_leased(&old.row)) {
+            scopes.push(Scope::Leases);
+        }
         let row = Indexed { value: new, create_index, modify_index: self.index };
         if self.state.catalog.put_instance(node, Arc::new(row)) {
             scopes.push(Scope::Services);
@@ -72,8 +83,18 @@ impl Writing<'_> {
         }
     }
 
-    /// Removes an instance with its checks. One that is not there is no refusal.
+    /// Removes an instance with its checks. One that is not there is no refusal. A node that is
+    /// there only for instances with a lease goes with the last one.
     pub(crate) fn remove_instance(&mut self, node: &Text, id: &str) {
+        self.take_instance(node, id);
+        let Some(entry) = self.state.catalog.node(node) else { return };
+        if entry.row.origin == Origin::Lease && entry.instances().next().is_none() {
+            self.remove_node(node);
+        }
+    }
+
+    /// Removes an instance with its checks and leaves its node.
+    pub(crate) fn take_instance(&mut self, node: &Text, id: &str) {
         let Some(entry) = self.state.catalog.node(node) else { return };
         let Some(instance) = entry.instance(id).cloned() else { return };
         let node_name = entry.row.name.clone();
@@ -87,6 +108,9 @@ impl Writing<'_> {
             scopes.push(Scope::Services);
         }
         scopes.push(Scope::Usage);
+        if is_leased(&instance.row) {
+            scopes.push(Scope::Leases);
+        }
         let (service, id) = (instance.row.service.clone(), instance.row.id.clone());
         let object = Object::Instance { node: node_name, service, id };
         self.record(object, ChangeKind::Removed, scopes);
@@ -98,4 +122,9 @@ impl Writing<'_> {
             self.vanish(&Scope::Service(service.clone()));
         }
     }
+}
+
+/// Whether the leader measures a lease for it.
+fn is_leased(instance: &Instance) -> bool {
+    instance.lease_ttl().is_some()
 }

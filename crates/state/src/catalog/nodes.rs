@@ -9,8 +9,9 @@
 //! - a holder without an id is taken over in place by a node that brings one, but not by a rename;
 //! - a node that comes without an id keeps the one it has.
 //!
-//! One rule is ours: what an agent vouches for is not altered by others, so a registration from
-//! elsewhere leaves such a node as it is.
+//! Two rules are ours. What an agent vouches for is not altered by others, so a registration from
+//! elsewhere leaves such a node as it is. And a node of [`Origin::Lease`] is there for its instances:
+//! it is written only where no other node has its name, and goes with the last instance.
 
 use std::sync::Arc;
 
@@ -45,10 +46,7 @@ impl State {
         }
         let name = node.name.folded();
         let namesake = self.catalog.node(&name);
-        if let Some(entry) = namesake
-            && entry.row.origin == Origin::Agent
-            && node.origin != Origin::Agent
-        {
+        if namesake.is_some_and(|entry| stays_before(entry.row.origin, node.origin)) {
             return Ok(NodeFate::Stays);
         }
         if node.id.is_empty() {
@@ -65,6 +63,15 @@ impl State {
                 Ok(NodeFate::Written)
             }
         }
+    }
+}
+
+/// Whether a node that is there stays as it is when one of another origin is registered.
+fn stays_before(own: Origin, other: Origin) -> bool {
+    match own {
+        Origin::Agent => other != Origin::Agent,
+        Origin::Catalog => other == Origin::Lease,
+        Origin::Lease => false,
     }
 }
 
@@ -130,7 +137,7 @@ impl Writing<'_> {
         let Some(entry) = self.state.catalog.node(name).cloned() else { return };
         self.end_sessions_of(name);
         for instance in entry.instances() {
-            self.remove_instance(name, &instance.row.id);
+            self.take_instance(name, &instance.row.id);
         }
         for check in &entry.own_checks {
             self.remove_check(name, &check.id);

@@ -3,7 +3,7 @@
 use muster_model::command::Registration;
 use muster_model::outcome::{Denial, Outcome};
 
-use super::instances::deny_nameless;
+use super::instances::deny_instance;
 use super::nodes::NodeFate;
 use crate::state::Writing;
 
@@ -33,7 +33,8 @@ impl Writing<'_> {
             _ => self.state.node_fate(&wish.node)?,
         };
         if let Some(instance) = &wish.instance {
-            deny_nameless(instance)?;
+            let old = existing.and_then(|node| node.instance(&instance.id));
+            deny_instance(instance, old.map(|old| &**old.row))?;
         }
         for check in &wish.checks {
             if check.id.is_empty() {

@@ -55,6 +55,11 @@ pub(crate) fn parse(line: &str) -> Command {
             let began_at = words.number("began").expect("the index at which it began");
             Command::EndLockDelays { keys: vec![(words.at(1).into(), began_at)] }
         }
+        "expire" => Command::ExpireInstance {
+            node: words.at(1).into(),
+            id: words.at(2).into(),
+            if_index: words.number("if").expect("the index it must have"),
+        },
         "reap" => Command::ReapTombstones { up_to: words.at(1).parse().expect("an index") },
         "store" | "replace" => Command::PutPreparedQuery {
             query: prepared(&words),
@@ -105,7 +110,8 @@ fn instance(spec: &str, words: &Words) -> Instance {
     let mut parts = spec.split(':');
     let mut next = || parts.next().unwrap_or("");
     let (id, service, port) = (next(), next(), next());
-    let extras = Extras { kind: words.text("kind"), ..Extras::default() };
+    let lease_ttl = seconds(words, "lease");
+    let extras = Extras { kind: words.text("kind"), lease_ttl, ..Extras::default() };
     let instance = Instance {
         id: id.into(),
         service: service.into(),

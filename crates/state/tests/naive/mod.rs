@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_model::command::{PutTerms, Registration, Target};
+use muster_model::node::Origin;
 use muster_model::outcome::Denial;
 use muster_model::query::Health;
 use muster_model::session::{Behavior, Session, SessionEnd};
@@ -14,6 +15,8 @@ use muster_model::{Check, Command, Instance, Node, Outcome, Status, Text};
 pub(crate) struct Naive {
     nodes: BTreeMap<String, Node>,
     instances: BTreeMap<(String, String), Instance>,
+    /// When each instance was written last.
+    written_at: BTreeMap<(String, String), u64>,
     checks: BTreeMap<(String, String), Check>,
     pairs: BTreeMap<String, NaivePair>,
     sessions: BTreeMap<String, Session>,
@@ -52,6 +55,14 @@ impl Naive {
                 let check = Check { status: *status, output: output.clone(), ..old.clone() };
                 self.put_check(index, name, check);
             }
+            Command::ExpireInstance { node, id, if_index } => {
+                let name = node.to_lowercase();
+                let own = self.written_at.get(&(name.clone(), id.to_string()));
+                if own.is_some_and(|own| own != if_index) {
+                    return Outcome::Unmet;
+                }
+                self.deregister(index, name, &Target::Instance(id.clone()));
+            }
             Command::PutPair { key, value, terms, .. } => {
                 return self.put_pair(index, key, value, terms);
             }
@@ -76,6 +87,13 @@ impl Naive {
 
     fn register(&mut self, index: u64, wish: &Registration) -> Outcome {
         let name = wish.node.name.to_lowercase();
+        if let Some(own) = &wish.instance
+            && own.origin == Origin::Lease
+            && let Some(old) = self.instances.get(&(name.clone(), own.id.to_string()))
+            && old.origin != Origin::Lease
+        {
+            return Outcome::Denied(Denial::NotYours(own.id.clone()));
+        }
         for check in wish.checks.iter().filter(|check| !check.instance_id.is_empty()) {
             let is_new = wish.instance.as_ref().is_some_and(|own| own.id == check.instance_id);
             let place = (name.clone(), check.instance_id.to_string());
@@ -84,11 +102,17 @@ impl Naive {
                 return Outcome::Denied(Denial::UnknownInstance(node, id));
             }
         }
-        if !wish.keep_node || !self.nodes.contains_key(&name) {
+        let stays = self.nodes.get(&name).is_some_and(|old| {
+            wish.keep_node || wish.node.origin == Origin::Lease && old.origin != Origin::Lease
+        });
+        if !stays {
             self.nodes.insert(name.clone(), wish.node.clone());
         }
         if let Some(own) = &wish.instance {
-            self.instances.insert((name.clone(), own.id.to_string()), own.clone());
+            let place = (name.clone(), own.id.to_string());
+            if self.instances.insert(place.clone(), own.clone()).as_ref() != Some(own) {
+                self.written_at.insert(place, index);
+            }
         }
         for check in &wish.checks {
             self.put_check(index, name.clone(), check.clone());
@@ -116,15 +140,24 @@ impl Naive {
             self.end_sessions_on(index, &node, None);
             self.nodes.remove(&node);
             self.instances.retain(|place, _| place.0 != node);
+            self.written_at.retain(|place, _| place.0 != node);
         }
-        if let Target::Instance(id) = target
-            && self.instances.remove(&(node.clone(), id.to_string())).is_none()
-        {
-            return;
+        if let Target::Instance(id) = target {
+            self.written_at.remove(&(node.clone(), id.to_string()));
+            if self.instances.remove(&(node.clone(), id.to_string())).is_none() {
+                return;
+            }
         }
         for place in gone {
             self.checks.remove(&place);
             self.end_sessions_on(index, &node, Some(&place.1));
+        }
+        let is_leased = self.nodes.get(&node).is_some_and(|own| own.origin == Origin::Lease);
+        if matches!(target, Target::Instance(_))
+            && is_leased
+            && !self.instances.keys().any(|place| place.0 == node)
+        {
+            self.deregister(index, node, &Target::Node);
         }
     }
 

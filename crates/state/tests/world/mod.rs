@@ -9,6 +9,7 @@ use muster_model::command::{
     ObjectVerb, Operation, PairOperation, PairVerb, PutTerms, Registration, Target,
 };
 use muster_model::coordinate::{Coordinate, NodeCoordinate};
+use muster_model::instance::Extras;
 use muster_model::node::Origin;
 use muster_model::prepared::{PreparedQuery, PreparedService, Template};
 use muster_model::query::{
@@ -45,9 +46,17 @@ fn registration(ids: &'static [&'static str]) -> impl Strategy<Value = Command> 
     let instance = (text(&INSTANCES), text(&SERVICES), text(&["x", "y"]), 80..82_u16);
     let check = (text(&CHECKS), status(), text(&["", "", "i1", "i2"]));
     let checks = proptest::collection::vec(check, 0..3);
-    (node, proptest::option::of(instance), checks, any::<bool>()).prop_map(
-        |((name, id, address, is_agents), instance, checks, keep_node)| {
-            let origin = if is_agents && !id.is_empty() { Origin::Agent } else { Origin::Catalog };
+    (node, proptest::option::of(instance), checks, any::<bool>(), 0..3_u64).prop_map(
+        |((name, id, address, is_agents), instance, checks, keep_node, ttl)| {
+            let origin = if is_agents && !id.is_empty() {
+                Origin::Agent
+            } else if ttl > 0 && instance.is_some() {
+                Origin::Lease
+            } else {
+                Origin::Catalog
+            };
+            let own_origin = if origin == Origin::Lease { origin } else { Origin::Catalog };
+            let lease_ttl = Duration::from_secs(if own_origin == Origin::Lease { ttl } else { 0 });
             let meta: Meta = [("at", address.clone())].into_iter().collect();
             let node = Node { name, id, address, meta, origin, ..Node::default() };
             let instance = instance.map(|(id, service, tag, port)| Instance {
@@ -55,8 +64,11 @@ fn registration(ids: &'static [&'static str]) -> impl Strategy<Value = Command> 
                 service,
                 tags: [tag].into(),
                 port,
+                origin: own_origin,
                 ..Instance::default()
             });
+            let extras = Extras { lease_ttl, ..Extras::default() };
+            let instance = instance.map(|own| own.with_extras(extras));
             // Said twice in one wish, a check may change and change back, which only its author
             // could call nothing: each comes once.
             let once: BTreeMap<Text, (Status, Text)> =
@@ -80,6 +92,11 @@ fn removal() -> impl Strategy<Value = Command> {
         text(&CHECKS).prop_map(Target::Check),
     ];
     (text(&NODES), target).prop_map(|(node, target)| Command::Deregister { node, target })
+}
+
+fn expiry() -> impl Strategy<Value = Command> {
+    (text(&NODES), text(&INSTANCES), 0..40_u64)
+        .prop_map(|(node, id, if_index)| Command::ExpireInstance { node, id, if_index })
 }
 
 fn observation() -> impl Strategy<Value = Command> {
@@ -130,6 +147,7 @@ pub(crate) fn plain_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         6 => registration(&[""]),
         2 => removal(),
+        2 => expiry(),
         4 => observation(),
         5 => pair_command(),
         3 => session_command(),
@@ -142,6 +160,7 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         6 => registration(&NODE_IDS),
         2 => removal(),
+        2 => expiry(),
         4 => observation(),
         4 => pair_command(),
         3 => session_command(),
