@@ -207,7 +207,11 @@ impl Registry for Ready {
         self.hub.changes(scopes, after)
     }
 
-    fn renew<'a>(&'a self, _: &'a Call, _: &'a Text) -> Pending<'a, Result<(), Refusal>> {
+    fn renew<'a>(
+        &'a self,
+        _: &'a Call,
+        _: &'a muster_model::LeaseId,
+    ) -> Pending<'a, Result<(), Refusal>> {
         unreachable!("DNS renews nothing")
     }
 }

@@ -9,7 +9,7 @@ use muster_model::answer::Body;
 use muster_model::command::{PutTerms, Registration, Target};
 use muster_model::query::InstanceFilter;
 use muster_model::session::{Behavior, SessionEnd};
-use muster_model::{Command, Index, Instance, Meta, Node, Outcome, Query, Session, Text};
+use muster_model::{Command, Index, Instance, LeaseId, Meta, Node, Outcome, Query, Session, Text};
 use muster_registry::{Answered, Call, Refusal, Registry, registry};
 use tokio::time::Instant;
 
@@ -28,7 +28,8 @@ pub async fn perform(
 ) -> OperationResult {
     let call = Call { deadline: Some(Instant::now() + patience), ..Call::default() };
     if let Action::Renew { session } = action {
-        return heard_of_renewal(registry.renew(&call, session).await);
+        let lease = LeaseId::Session(session.clone());
+        return heard_of_renewal(registry.renew(&call, &lease).await);
     }
     if let Some((query, freshness)) = query_of(action) {
         return match registry.ask(&call, &query, freshness).await {

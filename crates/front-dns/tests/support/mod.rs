@@ -10,7 +10,9 @@ use muster_model::answer::{Answer, Body, InstanceDetail, NodeDetail, PreparedAns
 use muster_model::instance::{Endpoint, Extras, NamedPort, Weights};
 use muster_model::prepared::{PreparedQuery, PreparedService};
 use muster_model::query::{Health, InstanceFilter};
-use muster_model::{Check, Command, Index, Indexed, Instance, Node, Query, Scope, Status, Text};
+use muster_model::{
+    Check, Command, Index, Indexed, Instance, LeaseId, Node, Query, Scope, Status, Text,
+};
 use muster_registry::local::Identity;
 use muster_registry::{
     Answered, Asking, Call, Changes, Freshness, Hub, Pending, Refusal, Registry, Standing,
@@ -221,7 +223,7 @@ impl Registry for Tables {
         self.hub.changes(scopes, after)
     }
 
-    fn renew<'a>(&'a self, _: &'a Call, _: &'a Text) -> Pending<'a, Result<(), Refusal>> {
+    fn renew<'a>(&'a self, _: &'a Call, _: &'a LeaseId) -> Pending<'a, Result<(), Refusal>> {
         unreachable!("DNS renews nothing")
     }
 }

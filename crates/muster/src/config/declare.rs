@@ -134,6 +134,7 @@ fn instance(definition: &ServiceDefinition) -> Instance {
         kind: (&definition.kind).into(),
         proxy: (&definition.proxy.0).into(),
         connect: (&definition.connect.0).into(),
+        ..Extras::default()
     };
     let instance = Instance {
         id: id.into(),
