@@ -168,7 +168,7 @@ impl<'a> Life<'a> {
             let granted = granted.map(|grant| grant.returned_at).max()?;
             let led = leaderships.iter().map(|led| led.since);
             let led = led.filter(|since| *since <= alive.returned_at).max().unwrap_or_default();
-            let due = granted.max(led) + clocks.at_most(ttl);
+            let due = granted.max(led).saturating_add(clocks.at_most(ttl));
             let decided = writes.iter().find(|write| {
                 write.invoked_at > due && write.returned_at + SETTLE <= alive.invoked_at
             })?;

@@ -17,7 +17,10 @@ pub fn line(operation: &Operation) -> String {
 /// An instant of a run in seconds.
 #[must_use]
 pub fn instant(at: Duration) -> String {
-    format!("{:.6} s", at.as_secs_f64())
+    match at {
+        Duration::MAX => "never".into(),
+        _ => format!("{:.6} s", at.as_secs_f64()),
+    }
 }
 
 fn action(action: &Action) -> String {

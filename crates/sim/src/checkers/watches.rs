@@ -86,13 +86,16 @@ struct Watcher<'a> {
     known: Option<Known<'a>>,
     /// The last index it has seen.
     reached: Index,
+    /// That of its last answer. Changes come with the index of the batch that brought them, which
+    /// may be above the one at which something happened under its subject.
+    answered: Index,
     /// Nothing has come since it began.
     has_just_begun: bool,
 }
 
 impl<'a> Watcher<'a> {
     fn new(log: &'a Log<'a>) -> Watcher<'a> {
-        Watcher { log, known: None, reached: 0, has_just_begun: true }
+        Watcher { log, known: None, reached: 0, answered: 0, has_just_begun: true }
     }
 
     /// Takes in what it saw; says what is wrong with it.
@@ -103,7 +106,12 @@ impl<'a> Watcher<'a> {
                 self.has_just_begun = true;
                 return None;
             }
-            Seen::Lost | Seen::Interrupted(_) => {
+            // It goes on where it is: with an answer, and changes after that.
+            Seen::Lost => {
+                self.has_just_begun = true;
+                return None;
+            }
+            Seen::Interrupted(_) => {
                 self.known = None;
                 return None;
             }
@@ -113,6 +121,9 @@ impl<'a> Watcher<'a> {
         let (Seen::Answer { index, .. } | Seen::Changes { index, .. }) = &sighting.seen else {
             return complaint;
         };
+        if let Seen::Answer { .. } = &sighting.seen {
+            self.answered = *index;
+        }
         self.reached = self.reached.max(*index);
         self.has_just_begun = false;
         complaint
@@ -124,8 +135,8 @@ impl<'a> Watcher<'a> {
         index: Index,
         rows: &[(Text, Vec<Value>, Index)],
     ) -> Option<String> {
-        if index < self.reached {
-            return Some(format!("went back from index {} to {index}", self.reached));
+        if index < self.answered {
+            return Some(format!("went back from index {} to {index}", self.answered));
         }
         if let Some((object, _, newer)) = rows.iter().find(|(_, _, modified)| *modified > index) {
             return Some(format!("{object} was written at {newer}, shown at {index}"));

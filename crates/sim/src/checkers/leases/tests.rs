@@ -113,6 +113,15 @@ fn a_late_end_is_found_where_something_else_was_decided_meanwhile() {
 }
 
 #[test]
+fn who_never_returned_makes_nothing_due() {
+    let mut pending = renew(5);
+    pending.returned_at = Duration::MAX;
+    pending.result = OperationResult::Unknown("never heard".into());
+    let life = vec![create(0), pending, write(30), look_up(40, true)];
+    assert_eq!(headlines(life, vec![leads(0, 0)]), [""; 0]);
+}
+
+#[test]
 fn a_fast_clock_within_its_drift_is_no_early_end() {
     let operations = vec![create(0), look_up(9, false)];
     let history = History { operations, ..History::default() };

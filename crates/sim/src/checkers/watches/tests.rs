@@ -162,15 +162,23 @@ fn changes_that_miss_repeat_or_go_back_are_found() {
 
 #[test]
 fn who_was_told_that_it_came_too_late_starts_afresh() {
-    let log = vec![put(2, "w/a"), put(3, "w/b"), put(4, "w/a")];
+    let log = || vec![put(2, "w/a"), put(3, "w/b"), put(4, "w/a")];
     let seen = vec![
         began(0),
         changes(2, &[("w/a", Created)]),
         Seen::Lost,
-        began(0),
         answer(4, &[("w/a", 4, 4), ("w/b", 3, 3)]),
+        changes(6, &[("w/a", Changed)]),
+        // The batch reached up to 6, the last write under the subject was at 5.
+        Seen::Lost,
+        answer(5, &[("w/a", 5, 5), ("w/b", 3, 3)]),
     ];
-    assert_eq!(headlines(log, seen), [""; 0]);
+    assert_eq!(headlines([log(), vec![put(5, "w/a")]].concat(), seen), [""; 0]);
+    let blind = vec![began(0), Seen::Lost, answer(4, &[("w/a", 4, 4)])];
+    assert_eq!(
+        headlines(log(), blind),
+        ["watcher 1: w/b is not shown, but was written at index 3"]
+    );
 }
 
 #[test]
