@@ -27,6 +27,8 @@ pub struct Counters {
     pub refutations: u64,
     /// Times that this member could not run for so long that others got that time too.
     pub stalls: u64,
+    /// Times that this member heard nobody for so long that others got that time too.
+    pub silences: u64,
     /// Broadcasts that made room before they were told as often as they should.
     pub broadcasts_dropped: u64,
     /// Wrong input.

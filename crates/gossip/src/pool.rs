@@ -7,7 +7,8 @@
 //!
 //! What a pool does is in the folder, a file each:
 //! - `packets`: what arrives, and how packets are filled;
-//! - `probes`: one SWIM round after the other; `rumors`: what is believed, and why;
+//! - `probes`: one SWIM round after the other; `rumors`: what is believed, and why; `graces`: when
+//!   this member is in no position to judge;
 //! - `exchanges` and `joins`: push-pull, and the first one; `leaves`: going, and being sent away;
 //! - `events`, `questions`: what is said to all; `upkeep`: what is done from time to time.
 
@@ -45,6 +46,7 @@ use upkeep::Armed;
 
 mod events;
 mod exchanges;
+mod graces;
 mod joins;
 mod leaves;
 mod packets;
@@ -106,6 +108,8 @@ pub struct Pool {
     n_changes: u64,
     rng: StdRng,
     called_at: Moment,
+    /// When anybody of this pool was heard last.
+    heard_at: Moment,
 }
 
 impl Pool {
@@ -148,6 +152,7 @@ impl Pool {
             n_changes: 0,
             rng: StdRng::from_seed(seed),
             called_at: now,
+            heard_at: now,
         })
     }
 

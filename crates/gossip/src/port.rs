@@ -22,7 +22,8 @@ pub enum Input<'a> {
         bytes: &'a [u8],
     },
     /// Another member opened a stream and sent its side of an exchange. The answer is an
-    /// [`Output::Answer`] of the same call, to be sent before the stream is closed.
+    /// [`Output::Answer`] of the same call, to be sent before the stream is closed; there is none
+    /// once this member has left.
     ExchangeAsked {
         /// Who opened it.
         from: SocketAddr,

@@ -69,8 +69,11 @@ pub struct Lifeguard {
     pub confirmations: u32,
     /// Whether a suspected member is told with the very probe that may clear it.
     pub buddy: bool,
-    /// Whether a member that could not run for a while gives others that time.
+    /// Whether a member that could not run, or heard nobody, for a while gives others that time.
     pub stall_grace: bool,
+    /// Whether news is told at once, if the last round is long enough ago, and not at the next
+    /// tick: a suspicion then gets out before who has it stands still.
+    pub prompt: bool,
 }
 
 impl Settings {
@@ -167,6 +170,7 @@ impl Lifeguard {
             confirmations: 3,
             buddy: true,
             stall_grace: true,
+            prompt: true,
         }
     }
 
@@ -179,6 +183,7 @@ impl Lifeguard {
             confirmations: 0,
             buddy: false,
             stall_grace: false,
+            prompt: false,
         }
     }
 

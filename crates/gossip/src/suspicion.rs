@@ -10,12 +10,20 @@ use crate::member::Name;
 use crate::moment::Moment;
 use crate::settings::Settings;
 
+/// Times its shortest that a suspicion is in a pool of too few members to confirm it: there is one
+/// witness less than in any other, and the pool is small enough to wait.
+const UNCONFIRMED: u32 = 2;
+/// Times its longest that a suspicion may last where nobody at all is heard.
+const PATIENCE: u32 = 4;
+
 /// A member under suspicion.
 #[derive(Clone, Debug)]
 pub(crate) struct Suspicion {
     started_at: Moment,
     shortest: Duration,
     longest: Duration,
+    /// How long it is where it cannot be confirmed.
+    alone: Duration,
     /// Confirmations that make it the shortest; 0 if there are too few members to confirm.
     needed: u32,
     /// Who suspects, the first included: at most `needed + 1`, each once.
@@ -45,6 +53,7 @@ impl Suspicion {
             started_at: now,
             shortest,
             longest: shortest.mul_f64(lifeguard.suspicion_max_mult),
+            alone: if is_confirmable { shortest } else { shortest * UNCONFIRMED },
             needed,
             suspecters: vec![from],
             grace: Duration::ZERO,
@@ -79,6 +88,11 @@ impl Suspicion {
         self.grace = self.grace.saturating_add(grace);
     }
 
+    /// Whether who judges may still wait until it hears anybody: there is an end to that too.
+    pub(crate) fn is_young(&self, now: Moment) -> bool {
+        now.since(self.started_at) < self.longest.saturating_mul(PATIENCE)
+    }
+
     /// When the suspect counts as failed.
     pub(crate) fn ends_at(&self) -> Moment {
         self.started_at + self.lasts() + self.grace
@@ -86,7 +100,7 @@ impl Suspicion {
 
     fn lasts(&self) -> Duration {
         if self.needed == 0 {
-            return self.shortest;
+            return self.alone;
         }
         let confirmations = self.suspecters.len() as f64 - 1.0;
         let shrunk = (confirmations + 1.0).ln() / (f64::from(self.needed) + 1.0).ln();
@@ -139,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_shortest_where_nobody_could_confirm() {
+    fn it_is_twice_the_shortest_where_nobody_could_confirm() {
         let settings = Settings::lan();
         let suspicion = Suspicion::begin(&settings, 3, name("a"), Moment::default());
-        assert_eq!(seconds(&suspicion), settings.suspicion_mult);
+        assert_eq!(seconds(&suspicion), 2.0 * settings.suspicion_mult);
     }
 
     #[test]

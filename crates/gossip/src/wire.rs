@@ -139,20 +139,17 @@ pub(crate) enum Rumor {
 pub(crate) struct Exchange {
     #[n(0)]
     pub(crate) from: Name,
-    /// The sender is new, or comes back.
-    #[n(1)]
-    pub(crate) is_join: bool,
     /// Each member, the sender included.
-    #[n(2)]
+    #[n(1)]
     #[cbor(decode_with = "known_members")]
     pub(crate) members: Vec<Known>,
     /// The sender's clocks.
-    #[n(3)]
+    #[n(2)]
     pub(crate) event_time: u64,
-    #[n(4)]
+    #[n(3)]
     pub(crate) question_time: u64,
     /// Events of late that a lossy network may have kept from the other.
-    #[n(5)]
+    #[n(4)]
     #[cbor(decode_with = "recent_events")]
     pub(crate) events: Vec<Event>,
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use openraft::OptionalSend;
 use openraft::async_runtime::AsyncRuntime;
 use openraft::impls::TokioRuntime;
-use rand_of_openraft::SeedableRng;
-use rand_of_openraft::rngs::SmallRng;
+use rand_next::SeedableRng;
+use rand_next::rngs::SmallRng;
 
 thread_local! {
     /// The state of the generator that rules this thread, if one does.

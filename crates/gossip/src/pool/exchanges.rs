@@ -193,14 +193,7 @@ impl Pool {
         members.extend(self.members.iter().map(|record| known(record, now)));
         let events: Vec<Event> = if is_join { Vec::new() } else { self.events_of_late(now) };
         let (event_time, question_time) = self.clock_times();
-        Exchange {
-            from: self.me.name().clone(),
-            is_join,
-            members,
-            event_time,
-            question_time,
-            events,
-        }
+        Exchange { from: self.me.name().clone(), members, event_time, question_time, events }
     }
 
     /// Who has this member's name, as the other side sees it.

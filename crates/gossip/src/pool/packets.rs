@@ -35,6 +35,7 @@ impl Pool {
             Ok(content) => content,
             Err(why) => return self.refuse(from, why, turn),
         };
+        self.notice_voice(turn);
         for message in messages(&content) {
             match message {
                 Ok(message) => self.take_message(from, message, turn),
@@ -84,14 +85,27 @@ impl Pool {
         self.send_filled(to, content, turn);
     }
 
+    /// Sends messages and nothing else, to who may be nobody of ours: an answer that is no larger
+    /// than the question cannot be turned against others.
+    pub(super) fn send_bare(&mut self, to: SocketAddr, messages: &[Message], turn: &mut Turn<'_>) {
+        let mut content = Vec::new();
+        for message in messages {
+            message.append_to(&mut content);
+        }
+        self.send_content(to, &content, turn);
+    }
+
     fn send_filled(&mut self, to: SocketAddr, mut content: Vec<u8>, turn: &mut Turn<'_>) {
         let room = PACKET_BYTES_MAX - self.envelope.overhead();
         let times_max = self.transmissions_max();
         self.broadcasts.fill(&mut content, room, times_max);
-        if content.is_empty() {
-            return;
+        if !content.is_empty() {
+            self.send_content(to, &content, turn);
         }
-        let bytes = self.envelope.close(Kind::Packet, &content, &mut self.rng);
+    }
+
+    fn send_content(&mut self, to: SocketAddr, content: &[u8], turn: &mut Turn<'_>) {
+        let bytes = self.envelope.close(Kind::Packet, content, &mut self.rng);
         self.counters.packets_out += 1;
         self.counters.packet_bytes_out += bytes.len() as u64;
         turn.out.push(Output::Packet { to, bytes });

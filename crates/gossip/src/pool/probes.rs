@@ -194,8 +194,11 @@ impl Pool {
     ) {
         let coordinate = Some(self.vivaldi.place().clone());
         let ack = Message::Ack { number, coordinate };
-        let doubt = self.members.find(asker.as_str()).and_then(|record| self.doubt_of(record));
-        match doubt {
+        let known = self.members.find(asker.as_str());
+        let Some(record) = known.filter(|record| record.member.address() == to) else {
+            return self.send_bare(to, &[ack], turn);
+        };
+        match self.doubt_of(record) {
             Some(rumor) => self.send(to, &[Message::Rumor(rumor), ack], turn),
             None => self.send(to, &[ack], turn),
         }
@@ -277,23 +280,11 @@ impl Pool {
         self.probes.relays.remove(&number);
     }
 
-    /// If this member could not run for a while, it cannot have heard what others said in that
-    /// time: whoever is being judged gets it on top.
-    pub(super) fn notice_stall(&mut self, now: Moment) {
-        let Some(due_at) = self.timers.next_at() else { return };
-        let is_late = now.since(due_at) > self.settings.probe_timeout / 2;
-        if !is_late || !self.settings.lifeguard.stall_grace {
-            return;
-        }
-        let missed = now.since(self.called_at);
-        self.counters.stalls += 1;
-        self.awareness.doubt(1);
-        for suspicion in self.members.suspicions_mut() {
-            suspicion.extend(missed);
-        }
+    /// Gives the round under way more time.
+    pub(super) fn extend_probe(&mut self, grace: Duration) {
         if let Some(probe) = &mut self.probes.current {
-            probe.indirect_at = probe.indirect_at + missed;
-            probe.ends_at = probe.ends_at + missed;
+            probe.indirect_at = probe.indirect_at + grace;
+            probe.ends_at = probe.ends_at + grace;
         }
     }
 }

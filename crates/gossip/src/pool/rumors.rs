@@ -115,7 +115,7 @@ impl Pool {
     fn meet(&mut self, profile: Profile, incarnation: u64, status: Status, turn: &mut Turn<'_>) {
         let member = new_member(profile.clone(), incarnation, status, turn.now);
         if !self.members.insert(Record::new(member.clone()), &mut self.rng) {
-            return turn.tell(Notice::AtLimit(TOO_MANY_MEMBERS));
+            return self.tell_limit(TOO_MANY_MEMBERS, turn);
         }
         self.n_changes += 1;
         let is_leaving = status == Status::Leaving;
@@ -166,8 +166,12 @@ impl Pool {
 
     /// The suspicion of a member may have ended.
     pub(super) fn judge(&mut self, name: &Name, turn: &mut Turn<'_>) {
+        let is_silent = self.is_silent(turn.now);
         let Some(record) = self.members.find_mut(name.as_str()) else { return };
         let Some(suspicion) = &mut record.suspicion else { return };
+        if is_silent && suspicion.is_young(turn.now) {
+            suspicion.extend(self.settings.probe_interval);
+        }
         if suspicion.ends_at() > turn.now {
             if let Some(at) = suspicion.alarm(turn.now) {
                 self.timers.set(at, Timer::Suspicion(name.clone()));

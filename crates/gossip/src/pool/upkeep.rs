@@ -20,10 +20,12 @@ const PRUNED_KEPT_FOR: Duration = Duration::from_secs(3_600);
 /// How often is looked for members to forget, as a share of how long they are remembered.
 const REAPS_PER_LIFE: u32 = 20;
 const REAP_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// How often a limit that is reached is told.
+const LIMIT_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Failed members are tried so many times as often as their share of the pool.
 const RECONNECT_EAGERNESS: f64 = 2.0;
 
-/// Which alarms of upkeep are set.
+/// Which alarms of upkeep are set, and what was done last when.
 #[derive(Debug, Default)]
 pub(super) struct Armed {
     pub(super) probe: bool,
@@ -33,6 +35,7 @@ pub(super) struct Armed {
     pub(super) catch_up: bool,
     pub(super) reconnect: bool,
     pub(super) reap: bool,
+    pub(super) limit_told_at: Option<Moment>,
 }
 
 impl Settings {
@@ -62,8 +65,8 @@ impl Pool {
         }
         if self.broadcasts.len() > 0 && !self.armed.gossip && self.members.len() > 0 {
             self.armed.gossip = true;
-            let next_at = self.armed.gossiped_at.map(|at| at + self.settings.gossip_interval);
-            self.timers.set(next_at.map_or(now, |at| at.max(now)), Timer::Gossip);
+            let at = self.next_gossip_at(now);
+            self.timers.set(at, Timer::Gossip);
         }
         if has_others && !self.armed.push_pull && !self.settings.push_pull_interval.is_zero() {
             self.armed.push_pull = true;
@@ -80,6 +83,15 @@ impl Pool {
             self.armed.reap = true;
             self.timers.set(now + self.reap_interval(), Timer::Reap);
         }
+    }
+
+    fn next_gossip_at(&mut self, now: Moment) -> Moment {
+        let interval = self.settings.gossip_interval;
+        let earliest = self.armed.gossiped_at.map_or(now, |at| (at + interval).max(now));
+        if earliest > now || self.settings.lifeguard.prompt {
+            return earliest;
+        }
+        now + self.up_to(interval)
     }
 
     pub(super) fn push_pull(&mut self, turn: &mut Turn<'_>) {
@@ -121,6 +133,18 @@ impl Pool {
         // Who was pruned was told to be forgotten before.
         for record in gone.into_iter().filter(|record| !record.is_pruned) {
             turn.tell(Notice::Reaped(record.member));
+        }
+    }
+
+    /// Tells that a limit is reached, but not again and again.
+    pub(super) fn tell_limit(&mut self, limit: &'static str, turn: &mut Turn<'_>) {
+        let is_news = self
+            .armed
+            .limit_told_at
+            .is_none_or(|told_at| turn.now.since(told_at) >= LIMIT_TOLD_EVERY);
+        if is_news {
+            self.armed.limit_told_at = Some(turn.now);
+            turn.tell(Notice::AtLimit(limit));
         }
     }
 

@@ -5,4 +5,7 @@ mod events;
 mod keyrings;
 mod membership;
 mod network;
+mod oracle;
+#[allow(dead_code, reason = "the figures use more of it")]
+mod scenarios;
 mod strangers;

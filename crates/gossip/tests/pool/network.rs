@@ -49,6 +49,9 @@ pub(crate) struct Node {
     /// What this one sends is lost.
     pub(crate) is_mute: bool,
     resumes_at: Option<Moment>,
+    /// What it sends and what it should hear waits, while its alarms go off in time.
+    is_blocked: bool,
+    outbox: Vec<Output>,
     inbox: VecDeque<Arrival>,
     wakes_at: Option<Moment>,
 }
@@ -145,6 +148,8 @@ impl Network {
             side: 0,
             is_mute: false,
             resumes_at: None,
+            is_blocked: false,
+            outbox: Vec::new(),
             inbox: VecDeque::new(),
             wakes_at: None,
         });
@@ -184,6 +189,14 @@ impl Network {
         if let Some(wakes_at) = self.nodes[at].wakes_at.take() {
             self.wakes.remove(&(wakes_at, at));
         }
+        self.fly(resumes_at, Flight { from: at, to: at, what: Arrival::Resume });
+    }
+
+    /// The process runs, but nothing goes in or out of it for a while.
+    pub(crate) fn block(&mut self, at: usize, duration: Duration) {
+        let resumes_at = self.now + duration;
+        self.nodes[at].resumes_at = Some(resumes_at);
+        self.nodes[at].is_blocked = true;
         self.fly(resumes_at, Flight { from: at, to: at, what: Arrival::Resume });
     }
 
@@ -322,6 +335,9 @@ impl Network {
             return;
         }
         self.nodes[at].resumes_at = None;
+        self.nodes[at].is_blocked = false;
+        let outbox = std::mem::take(&mut self.nodes[at].outbox);
+        self.carry_out(at, outbox);
         let reads_first = self.rng.random_bool(0.5);
         let inbox = std::mem::take(&mut self.nodes[at].inbox);
         if !reads_first {
@@ -335,6 +351,10 @@ impl Network {
 
     fn carry_out(&mut self, at: usize, out: Vec<Output>) {
         for output in out {
+            if self.nodes[at].is_blocked && !matches!(output, Output::Notice(_)) {
+                self.nodes[at].outbox.push(output);
+                continue;
+            }
             self.witness(at, &output);
             match output {
                 Output::Packet { to, bytes } => {
@@ -388,7 +408,7 @@ impl Network {
         if let Some(wakes_at) = node.wakes_at.take() {
             self.wakes.remove(&(wakes_at, at));
         }
-        if !node.is_down && node.resumes_at.is_none() {
+        if !node.is_down && (node.resumes_at.is_none() || node.is_blocked) {
             node.wakes_at = node.pool.next_deadline();
             if let Some(wakes_at) = node.wakes_at {
                 self.wakes.insert((wakes_at.max(self.now), at));
