@@ -262,7 +262,8 @@ impl Consensus {
             Ok(Decided { index, outcome }) => {
                 ProposeAnswer::Decided { index, outcome: Vec::from(outcome).into() }
             }
-            Err(ProposeError::NotLeader(_)) => ProposeAnswer::Elsewhere,
+            // Who stops has proposed nothing, and another will lead.
+            Err(ProposeError::NotLeader(_) | ProposeError::Stopped) => ProposeAnswer::Elsewhere,
             Err(error) => ProposeAnswer::Refused(error.into()),
         }))
     }
