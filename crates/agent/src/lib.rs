@@ -11,7 +11,7 @@
 //!   members to catalog; [`care`]: who votes;
 //! - `authority`: the built-in certificate authority;
 //! - [`local`]: what this agent vouches for, and how the catalog hears of it; [`checks`]: how checks
-//!   are run;
+//!   are run; [`tls`]: how it speaks TLS to what others run;
 //! - `rescue`: one survivor goes on alone; `operator`: members, logs and numbers; [`backup`]: the whole state as one file.
 
 pub mod agent;
@@ -38,6 +38,7 @@ mod rescue;
 pub mod setup;
 mod tags;
 pub mod telemetry;
+pub mod tls;
 
 pub use agent::{Agent, AgentError};
 pub use joining::Joins;

@@ -16,7 +16,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
-use muster_world::{Address, World};
+use muster_agent::tls::{Roots, TlsClient, Trust};
+use muster_world::{Address, World, blocking};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -79,7 +80,7 @@ async fn watch(host: Arc<dyn World>, client: Client, definition: WatchDefinition
         let kind = &definition.kind;
         debug!(%kind, index = %seen.mark, "a watch saw a change");
         let handed = match definition.handler_type.as_str() {
-            "http" => post(&*host, &definition.http_handler_config, &seen).await,
+            "http" => post(&host, &definition.http_handler_config, &seen).await,
             _ => run(&definition, &seen).await,
         };
         if let Err(why) = handed {
@@ -107,16 +108,26 @@ async fn run(definition: &WatchDefinition, seen: &Seen) -> Result<(), String> {
 }
 
 /// Posts what was seen to a URL.
-async fn post(host: &dyn World, to: &HttpHandlerConfig, seen: &Seen) -> Result<(), String> {
+async fn post(host: &Arc<dyn World>, to: &HttpHandlerConfig, seen: &Seen) -> Result<(), String> {
     let sent = async {
         let uri: Uri = to.path.parse().map_err(|error| format!("{}: {error}", to.path))?;
         let request = request(&uri, to, seen)?;
         let name = uri.host().ok_or_else(|| format!("{}: no host is named", to.path))?;
-        let target = format!("{name}:{}", uri.port_u16().unwrap_or(80));
+        let is_https = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let target = format!("{name}:{port}");
         let addresses =
             host.resolve(&target).await.map_err(|error| format!("{target}: {error}"))?;
         let address = addresses.first().ok_or_else(|| format!("{target} has no address"))?;
-        let response = exchange(host.connect(&Address::Inet(*address)).await, request).await?;
+        let connected = host.connect(&Address::Inet(*address)).await;
+        let mut stream = connected.map_err(|error| format!("{target}: {error}"))?;
+        if is_https {
+            let client = tls(host, to.tls_skip_verify).await.map_err(|error| error.to_string())?;
+            let bare = name.trim_start_matches('[').trim_end_matches(']');
+            let secured = client.secure(stream, bare).await;
+            stream = secured.map_err(|error| format!("{target}: {error}"))?;
+        }
+        let response = exchange(stream, request).await?;
         match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(format!("{} answered {status}", to.path)),
@@ -124,6 +135,19 @@ async fn post(host: &dyn World, to: &HttpHandlerConfig, seen: &Seen) -> Result<(
     };
     let late = |_| format!("{} did not answer within {:?}", to.path, to.timeout);
     timeout(to.timeout, sent).await.map_err(late)?
+}
+
+/// Trusts whom this machine trusts, or anyone.
+async fn tls(host: &Arc<dyn World>, skip_verify: bool) -> std::io::Result<TlsClient> {
+    let trust = match skip_verify {
+        true => Trust::Anyone,
+        false => {
+            let world = host.clone();
+            let read = blocking(&**host, move || Roots::of_system(world.files())).await;
+            Trust::Roots(read.ok_or_else(|| std::io::Error::other("the agent is stopping"))?)
+        }
+    };
+    TlsClient::new(trust, None, b"http/1.1")
 }
 
 fn request(uri: &Uri, to: &HttpHandlerConfig, seen: &Seen) -> Result<Request<Full<Bytes>>, String> {

@@ -1,8 +1,8 @@
 //! A thin HTTP client: one request, one connection, an error that says what to do.
 //!
-//! It speaks HTTP/1.1 over TCP or a unix socket, as the commands need it: bodies are bounded, a token
-//! goes along, and an agent that cannot be reached or refuses becomes a [`Failure`] with advice. There
-//! is no pool and no retry: a command makes few requests. https is not spoken by this version.
+//! It speaks HTTP/1.1 over TCP, TLS or a unix socket, as the commands need it: bodies are bounded, a
+//! token goes along, and an agent that cannot be reached or refuses becomes a [`Failure`] with advice.
+//! There is no pool and no retry: a command makes few requests.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -15,11 +15,13 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use muster_world::Stream;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
+use super::https::{self, Https};
 use super::{Failure, files};
 
 /// The longest answer that is kept in memory; snapshots go straight to a file.
@@ -36,8 +38,8 @@ const PATH: &AsciiSet =
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "How the agent is reached")]
 pub struct ClientFlags {
-    /// The agent's address: host:port, http://host:port or unix:///path [MUSTER_HTTP_ADDR,
-    /// CONSUL_HTTP_ADDR].
+    /// The agent's address: host:port, http://host:port, https://host:port or unix:///path
+    /// [MUSTER_HTTP_ADDR, CONSUL_HTTP_ADDR].
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub http_addr: Option<String>,
     /// The token [MUSTER_HTTP_TOKEN, CONSUL_HTTP_TOKEN].
@@ -85,6 +87,7 @@ enum Address {
 #[derive(Debug, Clone)]
 pub struct Client {
     address: Address,
+    https: Option<Https>,
     shown: String,
     token: Option<String>,
     basic: Option<String>,
@@ -159,33 +162,27 @@ impl Client {
     pub fn new(flags: &ClientFlags) -> Result<Client, Failure> {
         let named = flags.http_addr.clone().or_else(|| environment("HTTP_ADDR"));
         let shown = named.unwrap_or_else(|| "127.0.0.1:8500".into());
-        let is_tls = shown.starts_with("https://")
-            || environment("HTTP_SSL").is_some_and(|value| matches!(value.as_str(), "1" | "true"));
-        if is_tls {
-            return Err(Failure::new(
-                "https is not spoken by this version: name an http:// or unix:// address with \
-                 -http-addr or CONSUL_HTTP_ADDR",
-            ));
-        }
-        let address = match shown.strip_prefix("unix://") {
-            Some(path) => Address::Unix(path.to_owned()),
+        let (address, https) = match shown.strip_prefix("unix://") {
+            Some(path) => (Address::Unix(path.to_owned()), None),
             None => {
-                let bare = shown.strip_prefix("http://").unwrap_or(&shown).trim_end_matches('/');
-                let has_port =
-                    bare.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-                Address::Tcp(if has_port { bare.to_owned() } else { format!("{bare}:8500") })
+                let is_https = https::is_wanted(&shown)?;
+                let target = target(&shown, if is_https { 8501 } else { 8500 });
+                let host = target.rsplit_once(':').map_or(&*target, |(host, _)| host);
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let https = is_https.then(|| Https::new(flags, host)).transpose()?;
+                (Address::Tcp(target), https)
             }
         };
         let common = common(flags);
         let token = token(flags)?;
-        Ok(Client { address, shown, token, basic: environment("HTTP_AUTH"), common })
+        Ok(Client { address, https, shown, token, basic: environment("HTTP_AUTH"), common })
     }
 
     /// The agent on this host, whatever flags and environment say.
     pub fn local() -> Client {
         let shown = "127.0.0.1:8500".to_owned();
         let address = Address::Tcp(shown.clone());
-        Client { address, shown, token: None, basic: None, common: Vec::new() }
+        Client { address, https: None, shown, token: None, basic: None, common: Vec::new() }
     }
 
     /// The agent at an address that it bound itself, whatever flags and environment say.
@@ -195,7 +192,8 @@ impl Client {
             muster_world::Address::Inet(at) => Address::Tcp(reachable(*at).to_string()),
         };
         let common = common(&flags);
-        Client { address, shown: at.to_string(), token: flags.token, basic: None, common }
+        let (shown, token) = (at.to_string(), flags.token);
+        Client { address, https: None, shown, token, basic: None, common }
     }
 
     /// The address as the person wrote it.
@@ -252,13 +250,27 @@ impl Client {
 
     async fn open(&self, ask: Ask) -> Result<http::Response<Incoming>, Failure> {
         let request = self.request(ask)?;
-        let connected = async {
-            match &self.address {
-                Address::Tcp(address) => exchange(TcpStream::connect(address).await, request).await,
-                Address::Unix(path) => exchange(UnixStream::connect(path).await, request).await,
-            }
+        let connected: std::io::Result<Stream> = match &self.address {
+            Address::Tcp(address) => TcpStream::connect(address).await.map(|s| Box::new(s) as _),
+            Address::Unix(path) => UnixStream::connect(path).await.map(|s| Box::new(s) as _),
         };
-        connected.await.map_err(|why| self.unreachable(&why))
+        let mut stream = connected.map_err(|error| self.unreachable(&error.to_string()))?;
+        if let Some(https) = &self.https {
+            let secured = timeout(CONNECT_TIMEOUT, https.secure(stream)).await;
+            let secured = secured.map_err(|_| self.unreachable("it does not answer"))?;
+            stream = secured.map_err(|error| self.distrusted(&error))?;
+        }
+        exchange(stream, request).await.map_err(|why| self.unreachable(&why))
+    }
+
+    fn distrusted(&self, why: &std::io::Error) -> Failure {
+        Failure::new(format!(
+            "no secure connection to the agent at {}: {why}\n\
+             Say whom to trust with -ca-file or CONSUL_CACERT, the name in its certificate with \
+             -tls-server-name, and show a certificate with -client-cert and -client-key if it asks for \
+             one.",
+            self.shown
+        ))
     }
 
     fn request(&self, ask: Ask) -> Result<Request<Full<Bytes>>, Failure> {
@@ -306,6 +318,13 @@ impl Client {
     }
 }
 
+/// `host:port` of an address, with a port of its own or the usual one.
+fn target(address: &str, port: u16) -> String {
+    let bare = address.split_once("://").map_or(address, |(_, bare)| bare).trim_end_matches('/');
+    let has_port = bare.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if has_port { bare.to_owned() } else { format!("{bare}:{port}") }
+}
+
 /// The parameters that all requests have.
 fn common(flags: &ClientFlags) -> Vec<(String, String)> {
     let datacenter = flags.datacenter.iter().map(|name| ("dc".to_owned(), name.clone()));
@@ -324,16 +343,12 @@ fn reachable(at: SocketAddr) -> SocketAddr {
 }
 
 /// Sends one request over a connection of its own.
-pub async fn exchange<S>(
-    connected: std::io::Result<S>,
+pub async fn exchange(
+    stream: Stream,
     request: Request<Full<Bytes>>,
-) -> Result<http::Response<Incoming>, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let stream = connected.map_err(|error| error.to_string())?;
+) -> Result<http::Response<Incoming>, String> {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-    let (mut sender, connection) = tokio::time::timeout(CONNECT_TIMEOUT, handshake)
+    let (mut sender, connection) = timeout(CONNECT_TIMEOUT, handshake)
         .await
         .map_err(|_| "it does not answer".to_owned())?
         .map_err(|error| error.to_string())?;

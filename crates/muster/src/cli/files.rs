@@ -50,6 +50,20 @@ pub fn open(path: &Path) -> Result<impl Read, Failure> {
     File::open(path).map(BufReader::new).map_err(|error| failure(path, &error))
 }
 
+/// The files in a folder, by name.
+pub fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let wrong = |error: std::io::Error| failure(folder, &error);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        if path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
 /// Bytes of the system's randomness.
 pub fn randomness<const N: usize>() -> Result<[u8; N], Failure> {
     let source = Path::new("/dev/urandom");

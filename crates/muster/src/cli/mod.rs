@@ -19,6 +19,7 @@ pub mod dev_cluster;
 pub mod explain;
 pub mod files;
 pub mod goflags;
+pub mod https;
 pub mod keyring;
 pub mod kv;
 pub mod local;

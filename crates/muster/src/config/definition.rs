@@ -280,10 +280,9 @@ impl WatchDefinition {
             "script" if self.args.is_empty() && self.handler.is_empty() => {
                 Err("a watch needs args, the program that is run".into())
             }
-            "http" if !url.starts_with("http://") => Err(format!(
-                "http_handler_config.path {url:?}: write an http:// URL; https is not spoken by \
-                 this version"
-            )),
+            "http" if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) => {
+                Err(format!("http_handler_config.path {url:?}: write an http:// or https:// URL"))
+            }
             "script" | "http" => Ok(()),
             other => Err(format!("handler_type {other:?} is neither script nor http")),
         }

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use muster_world::Real;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use muster_world::{Files, Memory, Real};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::*;
 
@@ -149,6 +153,60 @@ async fn a_reload_ends_a_running_program_with_all_that_it_started() {
     assert_eq!(rest, b"");
 }
 
+/// Reads the rest of a request to the end of its body.
+async fn whole(stream: &mut (impl AsyncRead + Unpin), body: &str) -> String {
+    let mut came = String::new();
+    while !came.ends_with(body) {
+        let mut piece = [0; 4096];
+        let n_bytes = stream.read(&mut piece).await.unwrap();
+        assert!(n_bytes > 0, "{came}");
+        came.push_str(std::str::from_utf8(&piece[..n_bytes]).unwrap());
+    }
+    came.to_lowercase()
+}
+
+#[tokio::test]
+async fn an_https_handler_is_told_if_its_certificate_is_trusted_or_nobody_looks() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let disk = Memory::new();
+    let bundle = std::path::Path::new("/etc/ssl/certs/ca-certificates.crt");
+    let files: &dyn Files = &disk;
+    files.create_folder(bundle.parent().unwrap()).unwrap();
+    files.replace(bundle, made.cert.pem().as_bytes()).unwrap();
+    let trusting: Arc<dyn World> = Arc::new(Real::with_files(Arc::new(disk)));
+    for (host, tls_skip_verify, is_told) in [
+        (Arc::new(Real::new()) as Arc<dyn World>, false, false),
+        (Arc::new(Real::new()), true, true),
+        (trusting, false, true),
+    ] {
+        let agent = Canned::start().await;
+        let watches = Watches::new(host, Some(agent.address.clone()));
+        let path = format!("https://{}/hook", listener.local_addr().unwrap());
+        let handler = HttpHandlerConfig { path, tls_skip_verify, ..HttpHandlerConfig::default() };
+        watches.replace(&[WatchDefinition {
+            handler_type: "http".into(),
+            http_handler_config: handler,
+            ..services(&[])
+        }]);
+        agent.answer(9, r#"{"web":[]}"#).await;
+        let (stream, _) = timeout(DEADLINE, listener.accept()).await.unwrap().unwrap();
+        let secured = timeout(DEADLINE, acceptor.accept(stream)).await.unwrap();
+        assert_eq!(secured.is_ok(), is_told, "{secured:?}");
+        let Ok(mut stream) = secured else { continue };
+        let came = whole(&mut stream, r#"{"web":[]}"#).await;
+        assert!(came.starts_with("post /hook http/1.1\r\n"), "{came}");
+    }
+}
+
 #[tokio::test]
 async fn an_http_handler_gets_the_answer_as_the_body_of_a_post() {
     let agent = Canned::start().await;
@@ -167,13 +225,7 @@ async fn an_http_handler_gets_the_answer_as_the_body_of_a_post() {
     watches.replace(&[definition]);
     agent.answer(9, r#"{"web":[]}"#).await;
     let (mut stream, _) = timeout(DEADLINE, listener.accept()).await.unwrap().unwrap();
-    let mut came = head(&mut stream).await.to_lowercase();
-    while !came.ends_with(r#"{"web":[]}"#) {
-        let mut piece = [0; 512];
-        let n_bytes = stream.read(&mut piece).await.unwrap();
-        assert!(n_bytes > 0, "{came}");
-        came.push_str(std::str::from_utf8(&piece[..n_bytes]).unwrap());
-    }
+    let came = whole(&mut stream, r#"{"web":[]}"#).await;
     assert!(came.starts_with("post /hook?a=b http/1.1\r\n"), "{came}");
     for line in ["x-consul-index: 9\r\n", "x-foo: bar\r\n", "content-type: application/json\r\n"] {
         assert!(came.contains(line), "{line:?} is missing: {came}");
