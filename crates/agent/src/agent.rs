@@ -138,6 +138,8 @@ impl Agent {
     /// Begins what the agent does by itself.
     fn begin(self: &Arc<Agent>) {
         let setup = &self.setup;
+        // What was on disk came at a time that this process did not see.
+        self.shared.hub.begin_timeline();
         tokio::spawn(leader::run(Arc::downgrade(self)));
         if setup.expects > 1 {
             tokio::spawn(founding::run(Arc::downgrade(self), setup.expects));

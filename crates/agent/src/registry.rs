@@ -63,6 +63,10 @@ impl Registry for Agent {
         self.shared.hub.changes(scopes, after)
     }
 
+    fn age_of(&self, index: Index) -> Option<Duration> {
+        self.shared.hub.age_of(index)
+    }
+
     fn renew<'a>(&'a self, call: &'a Call, lease: &'a LeaseId) -> Pending<'a, Result<(), Refusal>> {
         Box::pin(async move {
             self.require_own_datacenter(call)?;

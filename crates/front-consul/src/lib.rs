@@ -44,6 +44,7 @@ mod session;
 mod shapes;
 mod snapshot;
 mod status;
+mod times;
 mod txn;
 mod wall_time;
 

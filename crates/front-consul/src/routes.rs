@@ -121,6 +121,7 @@ pub(crate) const AREAS: &[&[Route]] = &[
     crate::session::ROUTES,
     crate::snapshot::ROUTES,
     crate::status::ROUTES,
+    crate::times::ROUTES,
     crate::txn::ROUTES,
 ];
 

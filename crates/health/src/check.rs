@@ -70,6 +70,10 @@ pub struct Pulse {
     critical_since: Option<Moment>,
     /// When an output that waits is told to the catalog.
     output_due_at: Option<Moment>,
+    /// Since when it has had its status, if this process has seen that begin.
+    status_since: Option<Moment>,
+    /// When it was last observed.
+    heard_at: Option<Moment>,
 }
 
 impl Thresholds {
@@ -146,7 +150,14 @@ impl Pulse {
             expires_at,
             critical_since: None,
             output_due_at: None,
+            status_since: None,
+            heard_at: None,
         }
+    }
+
+    /// The same for a rule that was declared anew: the check has kept its status.
+    pub fn following(self, earlier: &Pulse) -> Pulse {
+        Pulse { status_since: earlier.status_since, heard_at: earlier.heard_at, ..self }
     }
 
     /// Takes an observation in, and alters `check` if it suffices.
@@ -159,12 +170,19 @@ impl Pulse {
         at: (Moment, &mut impl Rng),
     ) -> Heard {
         let (now, chance) = at;
+        // What is heard first may have been so for long, before this process.
+        let is_first = self.heard_at.replace(now).is_none();
         if let Rule::Ttl { ttl } = definition.rule {
             self.expires_at = Some(now + ttl);
         }
         let Some(status) = self.counts.count(observation.status) else { return Heard::Nothing };
         let output = settings.kept(definition, observation.output);
-        self.tell(check, settings, Observation { status, output }, now, chance)
+        let before = check.status;
+        let heard = self.tell(check, settings, Observation { status, output }, now, chance);
+        if check.status != before {
+            self.status_since = (!is_first).then_some(now);
+        }
+        heard
     }
 
     /// The word on a TTL check no longer holds, if `now` is past its term.
@@ -184,6 +202,9 @@ impl Pulse {
             last => format!("TTL expired (last output before timeout follows): {last}").into(),
         };
         self.critical_since.get_or_insert(now);
+        if check.status != Status::Critical {
+            self.status_since = Some(now);
+        }
         check.status = Status::Critical;
         check.output = bounded(output, settings.output_bytes_max_of(definition));
         self.output_due_at = None;
@@ -193,6 +214,7 @@ impl Pulse {
     /// Takes up the word of an earlier process, which holds for `rest` from now.
     pub fn restore(&mut self, rest: Duration, now: Moment) {
         self.expires_at = Some(now + rest);
+        self.status_since = None;
     }
 
     /// Whether an output that waited is due; it no longer waits then.
@@ -212,6 +234,16 @@ impl Pulse {
     /// When the word on a TTL check no longer holds.
     pub fn expires_at(&self) -> Option<Moment> {
         self.expires_at
+    }
+
+    /// Since when it has had its status, if this process has seen that begin.
+    pub fn status_since(&self) -> Option<Moment> {
+        self.status_since
+    }
+
+    /// When it was last observed, whatever that came to.
+    pub fn heard_at(&self) -> Option<Moment> {
+        self.heard_at
     }
 
     /// When the check has been critical for too long.

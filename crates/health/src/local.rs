@@ -367,6 +367,7 @@ impl OwnCheck {
     fn keep_from(&mut self, earlier: OwnCheck) {
         self.check.status = earlier.check.status;
         self.check.output = earlier.check.output;
+        self.pulse = self.pulse.clone().following(&earlier.pulse);
         if self.definition != earlier.definition {
             return;
         }

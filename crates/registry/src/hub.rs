@@ -16,11 +16,15 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use muster_model::scope::{Change, ChangeKind, Object};
 use muster_model::{Index, Scope, Text};
 use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use crate::timeline::Timeline;
 
 /// Changes that the history holds. Who is further behind is told [`Lost`].
 pub const HISTORY_CHANGES_MAX: usize = 16_384;
@@ -34,6 +38,7 @@ pub struct Hub {
     published: AtomicU64,
     marks: Mutex<MarkTable>,
     history: Mutex<History>,
+    timeline: Mutex<Timeline>,
 }
 
 /// The last index that touched a scope, and who waits for the next.
@@ -85,6 +90,17 @@ impl Hub {
         hub
     }
 
+    /// Notes from now on when indexes are published: what came until now came at a time that
+    /// nobody here knows.
+    pub fn begin_timeline(&self) {
+        lock(&self.timeline).begin(self.published());
+    }
+
+    /// How long ago an index was published here, to about a second; nothing where that is not known.
+    pub fn age_of(&self, index: Index) -> Option<Duration> {
+        lock(&self.timeline).age_of(index, Instant::now())
+    }
+
     /// The index of the last published batch.
     pub fn published(&self) -> Index {
         self.published.load(Ordering::Acquire)
@@ -96,6 +112,7 @@ impl Hub {
         let changes: Arc<[Change]> = changes.into();
         if !changes.is_empty() {
             lock(&self.history).push(index, changes.clone());
+            lock(&self.timeline).note(index, Instant::now());
         }
         let table = lock(&self.marks);
         let touched = table.touched_by(&changes);

@@ -9,7 +9,8 @@
 //! - [`registry`]: the replicated catalog and everything beside it; [`watch()`] built on it;
 //! - [`local`]: what this agent vouches for; [`operator`]: what the people who run it need, with
 //!   the facts about its [`cluster`];
-//! - [`hub`]: how a change finds those who wait for it, shared by every body of these traits.
+//! - [`hub`]: how a change finds those who wait for it, shared by every body of these traits;
+//!   `timeline`: when an index was seen.
 
 pub mod call;
 pub mod cluster;
@@ -18,6 +19,7 @@ pub mod local;
 pub mod operator;
 pub mod refusal;
 pub mod registry;
+mod timeline;
 pub mod watch;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 //! and repaired there if somebody else alters it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use imbl::OrdMap;
 use muster_model::definition::CheckDefinition;
@@ -61,6 +62,9 @@ pub trait LocalAgent: Send + Sync + 'static {
         status: Status,
         output: Text,
     ) -> Pending<'a, Result<(), Refusal>>;
+
+    /// The times of a check that is vouched for; nothing where it is not.
+    fn check_times(&self, check_id: &str) -> Option<CheckTimes>;
 
     /// Switches the node (`instance_id` nothing) or an instance off with a reason, or on again.
     fn maintain<'a>(
@@ -211,6 +215,20 @@ pub struct LocalCheck {
     pub definition: Arc<CheckDefinition>,
     /// Where its declaration came from.
     pub source: Source,
+}
+
+/// The times of a check, as the agent that runs it knows them: in its memory alone. Each is nothing
+/// where there is no such time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckTimes {
+    /// How long it has had its status.
+    pub status_for: Option<Duration>,
+    /// How long ago it was last heard of, whatever that came to.
+    pub heard_ago: Option<Duration>,
+    /// After how long its word no longer holds, if nobody renews it.
+    pub expires_after: Option<Duration>,
+    /// After how long its instance is deregistered, if it stays critical.
+    pub deregisters_after: Option<Duration>,
 }
 
 /// The declaration of an instance.

@@ -30,6 +30,13 @@ pub trait Registry: Send + Sync + 'static {
     /// What changes under some scopes after an index.
     fn changes(&self, call: &Call, scopes: &[Scope], after: Index) -> Changes;
 
+    /// How long ago this agent saw the change at an index, to about a second; nothing where it came
+    /// before the agent could see it. For people: no rule may ask.
+    fn age_of(&self, index: Index) -> Option<Duration> {
+        let _ = index;
+        None
+    }
+
     /// Keeps a lease alive. Ready once leadership is confirmed; nothing is written.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use muster_model::command::{Registration, Target};
 use muster_model::node::Origin;
 use muster_model::{Check, Command, Node, Status, Text};
 use muster_registry::local::{
-    EVENTS_KEPT, Event, Identity, LocalCheck, LocalCheckRegistration, LocalInstance,
+    CheckTimes, EVENTS_KEPT, Event, Identity, LocalCheck, LocalCheckRegistration, LocalInstance,
     LocalRegistration, NewEvent, Vouched,
 };
 use muster_registry::operator::LogLine;
@@ -29,6 +29,8 @@ pub struct Agent {
     cluster: Mutex<Cluster>,
     /// What the operator asked for, in order.
     asked: Mutex<Vec<String>>,
+    /// The times that every check has.
+    times: Mutex<CheckTimes>,
     /// What is said at a reload.
     remarks: Mutex<Vec<Text>>,
 }
@@ -64,6 +66,7 @@ impl Agent {
             log: broadcast::Sender::new(64),
             cluster: Mutex::new(cluster),
             asked: Mutex::default(),
+            times: Mutex::default(),
             remarks: Mutex::default(),
         };
         let node = agent.node();
@@ -90,6 +93,11 @@ impl Agent {
     pub fn log(&self, line: LogLine) {
         // Nobody may be listening.
         let _ = self.log.send(Arc::new(line));
+    }
+
+    /// From now on every check that is declared here has these times.
+    pub fn set_times(&self, times: CheckTimes) {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner) = times;
     }
 
     /// From now on this is said at a reload.
@@ -263,6 +271,11 @@ impl LocalAgent for Agent {
         let (node, id) = (self.identity.node.clone(), check_id.clone());
         self.bench.apply(Command::UpdateCheck { node, id, status, output });
         granted()
+    }
+
+    fn check_times(&self, check_id: &str) -> Option<CheckTimes> {
+        let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        self.vouched.borrow().check(check_id).map(|_| *times)
     }
 
     fn maintain<'a>(

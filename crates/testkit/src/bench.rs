@@ -40,7 +40,9 @@ struct Inner {
 
 impl Default for Bench {
     fn default() -> Bench {
-        Bench { inner: Mutex::default(), hub: Arc::new(Hub::new(0)) }
+        let hub = Hub::new(0);
+        hub.begin_timeline();
+        Bench { inner: Mutex::default(), hub: Arc::new(hub) }
     }
 }
 
@@ -211,6 +213,10 @@ impl Registry for Bench {
 
     fn changes(&self, _: &Call, scopes: &[Scope], after: Index) -> Changes {
         self.hub.changes(scopes, after)
+    }
+
+    fn age_of(&self, index: Index) -> Option<Duration> {
+        self.hub.age_of(index)
     }
 
     fn renew<'a>(&'a self, call: &'a Call, lease: &'a LeaseId) -> Pending<'a, Result<(), Refusal>> {

@@ -17,7 +17,7 @@ use muster_model::node::Origin;
 use muster_model::{Node, Status, Text};
 use muster_registry::call::Secret;
 use muster_registry::local::{
-    Event, Identity, LocalCheckRegistration, LocalRegistration, NewEvent, Vouched,
+    CheckTimes, Event, Identity, LocalCheckRegistration, LocalRegistration, NewEvent, Vouched,
 };
 use muster_registry::{Call, LocalAgent, Pending, Refusal, Registry};
 use muster_world::World;
@@ -510,6 +510,23 @@ impl LocalAgent for Voucher {
             }
             Ok(Target::Check(check_id.clone()))
         }))
+    }
+
+    fn check_times(&self, check_id: &str) -> Option<CheckTimes> {
+        let now = self.shared.now();
+        let core = self.shared.lock();
+        let own = core.local.check(check_id)?;
+        let pulse = own.pulse();
+        let ago = |at: Option<Moment>| at.map(|at| now.since(at));
+        let after = |at: Option<Moment>| at.map(|at| at.since(now));
+        let is_about_instance = !own.check.is_about_node();
+        let deregisters_at = pulse.deregisters_at(&own.definition).filter(|_| is_about_instance);
+        Some(CheckTimes {
+            status_for: ago(pulse.status_since()),
+            heard_ago: ago(pulse.heard_at()),
+            expires_after: after(pulse.expires_at()),
+            deregisters_after: after(deregisters_at),
+        })
     }
 
     fn maintain<'a>(

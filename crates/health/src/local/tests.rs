@@ -186,3 +186,24 @@ fn a_reload_withdraws_what_files_no_longer_mention_and_nothing_of_clients() {
     assert_eq!(local.check("d").unwrap().check.status, Status::Passing);
     assert!(local.instance("web").is_some() && local.check("a").is_some());
 }
+
+#[test]
+fn a_check_knows_since_when_it_has_its_status_if_it_was_seen_to_begin() {
+    let mut local = local();
+    local.declare_instance(web(vec![tcp("a"), ttl("t", 10)]), at(0)).unwrap();
+    let pulse = |local: &Local, id: &str| {
+        let pulse = local.check(id).unwrap().pulse().clone();
+        (pulse.status_since(), pulse.heard_at())
+    };
+    assert_eq!(pulse(&local, "a"), (None, None));
+    local.observe(&"a".into(), passing("ok"), at(1));
+    assert_eq!(pulse(&local, "a"), (None, Some(at(1))), "it may have passed for long");
+    local.observe(&"a".into(), critical(), at(5));
+    local.observe(&"a".into(), critical(), at(9));
+    assert_eq!(pulse(&local, "a"), (Some(at(5)), Some(at(9))));
+    local.declare_instance(web(vec![tcp("a")]), at(11)).unwrap();
+    assert_eq!(pulse(&local, "a"), (Some(at(5)), Some(at(9))));
+    local.renew(&"t".into(), passing(""), at(12)).unwrap();
+    local.advance(at(22));
+    assert_eq!(pulse(&local, "t"), (Some(at(22)), Some(at(12))));
+}

@@ -1,7 +1,11 @@
 //! `muster explain`: why is each instance of a service in or out of the answer?
 //!
 //! The question people really have when a service cannot be found. For every instance: whether DNS and
-//! `?passing` hand it out, and which check or maintenance decides that, with what it last said.
+//! `?passing` hand it out, and which check or maintenance decides that, with what it last said and since
+//! when, as far as the agent that is asked can know: of its own checks it knows all, of others since when
+//! it has seen their last change. Consul tells no times, so of a Consul only indexes are shown.
+
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,6 +14,7 @@ use super::Failure;
 use super::catalog::worst;
 use super::client::Ask;
 use super::console::{Console, items, text};
+use crate::config::duration;
 
 /// Why is each instance of a service in or out of the answer?
 #[derive(Debug, Args)]
@@ -24,6 +29,8 @@ impl Explain {
         let path = format!("/v1/health/service/{}", self.service);
         let found = console.client.json(Ask::get(path)).await?;
         let instances = items(&found);
+        let times = Times::ask(console, &self.service).await;
+        let verdict = |entry| verdict(entry, &times);
         if console.is_json() {
             return console.json(&instances.iter().map(verdict).collect());
         }
@@ -50,18 +57,62 @@ impl Explain {
     }
 }
 
+/// What the agent knows of times; nothing where it knows none.
+struct Times(Value);
+
+impl Times {
+    async fn ask(console: &Console<'_>, service: &str) -> Times {
+        let ask = Ask::get(format!("/v1/internal/times/{service}"));
+        // An older agent, or a Consul, has no such endpoint: the indexes have to do then.
+        let told = console.client.json(ask).await;
+        Times(told.unwrap_or_default())
+    }
+
+    fn of(&self, check: &Value) -> &Value {
+        let is_it =
+            |own: &&Value| own["Node"] == check["Node"] && own["CheckID"] == check["CheckID"];
+        items(&self.0).iter().find(is_it).unwrap_or(&Value::Null)
+    }
+
+    /// Since when a check is as it is.
+    fn since(&self, check: &Value) -> String {
+        let own = self.of(check);
+        let index = text(check, "ModifyIndex");
+        match (words(own, "StatusForMs"), words(own, "ChangedMsAgo")) {
+            (Some(time), _) => format!("for {time} (since index {index})"),
+            (None, Some(time)) => format!("since {time} ago (index {index})"),
+            (None, None) => format!("since index {index}"),
+        }
+    }
+
+    /// What else is known of a check: the last word, and what time alone will do.
+    fn remarks(&self, check: &Value) -> String {
+        let own = self.of(check);
+        let heard = words(own, "HeardMsAgo").map(|time| format!("last heard of {time} ago"));
+        let expires = words(own, "ExpiresInMs").map(|time| format!("holds {time} more"));
+        let goes = words(own, "DeregistersInMs")
+            .map(|time| format!("deregisters the instance in {time} if it stays so"));
+        let remarks: Vec<String> = [heard, expires, goes].into_iter().flatten().collect();
+        if remarks.is_empty() { String::new() } else { format!(" [{}]", remarks.join(", ")) }
+    }
+}
+
+/// A number of milliseconds in words, to the second.
+fn words(times: &Value, key: &str) -> Option<String> {
+    let seconds = times[key].as_u64()? / 1000;
+    Some(duration::show(Duration::from_secs(seconds)))
+}
+
 /// Whether an instance is handed out, and why.
-fn verdict(entry: &Value) -> Value {
+fn verdict(entry: &Value, times: &Times) -> Value {
     let (node, service, checks) = (&entry["Node"], &entry["Service"], &entry["Checks"]);
     let status = worst(checks);
     let deciding: Vec<&Value> =
         items(checks).iter().filter(|check| check["Status"] == status).collect();
     let because: Vec<String> = match (status, items(checks).is_empty()) {
         (_, true) => vec!["it has no checks, and its node has none".into()],
-        ("passing", _) => {
-            vec![format!("all {} checks of it and its node pass", items(checks).len())]
-        }
-        _ => deciding.into_iter().map(reason).collect(),
+        ("passing", _) => passing(items(checks), times),
+        _ => deciding.into_iter().map(|check| reason(check, times)).collect(),
     };
     let own = text(service, "Address");
     let address = if own.is_empty() { text(node, "Address") } else { own };
@@ -76,10 +127,22 @@ fn verdict(entry: &Value) -> Value {
     })
 }
 
-fn reason(check: &Value) -> String {
+/// All pass: since the last that came to do so, and as long as those hold that have to be renewed.
+fn passing(checks: &[Value], times: &Times) -> Vec<String> {
+    let newest = checks.iter().max_by_key(|check| check["ModifyIndex"].as_u64());
+    let since = newest.map(|check| times.since(check)).unwrap_or_default();
+    let mut because = vec![format!("all {} checks of it and its node pass, {since}", checks.len())];
+    because.extend(checks.iter().filter_map(|check| {
+        let left = words(times.of(check), "ExpiresInMs")?;
+        Some(format!("its check {} holds {left} more unless it is renewed", text(check, "CheckID")))
+    }));
+    because
+}
+
+fn reason(check: &Value, times: &Times) -> String {
     let id = text(check, "CheckID");
     let status = text(check, "Status");
-    let since = format!("since index {}", text(check, "ModifyIndex"));
+    let since = times.since(check);
     if id == "_node_maintenance" {
         return format!("an operator switched its node off {since}: {}", text(check, "Notes"));
     }
@@ -99,5 +162,6 @@ fn reason(check: &Value) -> String {
     let said = output.lines().next().unwrap_or("nothing yet").to_owned();
     let every = text(check, "Interval");
     let every = if every.is_empty() { String::new() } else { format!(", every {every}") };
-    format!("{whose} {id} ({kind}{every}) is {status} {since}: {said}")
+    let remarks = times.remarks(check);
+    format!("{whose} {id} ({kind}{every}) is {status} {since}{remarks}: {said}")
 }

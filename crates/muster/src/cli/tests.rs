@@ -306,6 +306,31 @@ async fn explain_names_the_check_that_decides() {
 }
 
 #[tokio::test]
+async fn explain_says_since_when_where_the_agent_knows() {
+    let found = r#"[{"Node":{"Node":"n1","Address":"10.0.0.1"},
+        "Service":{"ID":"web1","Address":"","Port":80},
+        "Checks":[{"Node":"n1","CheckID":"serfHealth","Status":"passing","ModifyIndex":3},
+                  {"Node":"n1","CheckID":"t","ServiceID":"web1","Type":"ttl","Status":"critical",
+                   "Output":"no word","ModifyIndex":12}]},
+        {"Node":{"Node":"n2","Address":"10.0.0.2"},
+        "Service":{"ID":"web2","Address":"","Port":80},
+        "Checks":[{"Node":"n2","CheckID":"u","ServiceID":"web2","Status":"passing","ModifyIndex":9}]}]"#;
+    let times = r#"[{"Node":"n1","CheckID":"serfHealth"},
+        {"Node":"n1","CheckID":"t","StatusForMs":65000,"HeardMsAgo":5000,"DeregistersInMs":600000},
+        {"Node":"n2","CheckID":"u","ChangedMsAgo":7999,"ExpiresInMs":2000}]"#;
+    let agent = Canned::answering(&[(200, found), (200, times)]).await;
+    assert_eq!(
+        agent.run("muster explain web").await.unwrap(),
+        "web1 on n1 (10.0.0.1:80): DNS out, ?passing out\n    \
+         its check t (ttl) is critical for 1m5s (since index 12) [last heard of 5s ago, \
+         deregisters the instance in 10m if it stays so]: no word\n\
+         web2 on n2 (10.0.0.2:80): DNS in, ?passing in\n    \
+         all 1 checks of it and its node pass, since 7s ago (index 9)\n    \
+         its check u holds 2s more unless it is renewed\n"
+    );
+}
+
+#[tokio::test]
 async fn a_watch_without_a_program_prints_once() {
     let agent = Canned::answering(&[(200, r#"[{"Key":"k","Value":"Yg=="}]"#)]).await;
     let printed = agent.run("muster watch -type key -key k").await.unwrap();
