@@ -49,8 +49,14 @@ pub(crate) struct PoolSetup {
     /// The port of addresses that name none.
     pub(crate) usual_port: u16,
     /// Told of the keys whenever they change, so that they are kept.
-    pub(crate) keep_keys: Box<dyn Fn(&[Key]) + Send + Sync>,
+    pub(crate) keep_keys: KeepKeys,
 }
+
+/// Keeps the keys of a pool.
+pub(crate) type KeepKeys = Box<dyn Fn(&[Key]) + Send + Sync>;
+
+/// The members, as they are published.
+type Published = watch::Receiver<Arc<[Member]>>;
 
 /// Where members stand on the round-trip map, as far as this one knows.
 pub(crate) type Places = Vec<(String, Coordinate)>;
@@ -58,7 +64,7 @@ pub(crate) type Places = Vec<(String, Coordinate)>;
 /// One gossip pool of this agent.
 pub struct Membership {
     wishes: mpsc::Sender<Wish>,
-    members: watch::Receiver<Arc<[Member]>>,
+    members: Published,
     events: broadcast::Sender<Event>,
     figures: Figures,
     world: Arc<dyn World>,
@@ -75,7 +81,7 @@ enum Wish {
     Leave(oneshot::Sender<()>),
     ForceLeave(String, bool, oneshot::Sender<Result<(), ForceLeaveError>>),
     Fire(String, Vec<u8>, oneshot::Sender<Result<u64, String>>),
-    Keyring(KeyringWish, Duration, oneshot::Sender<Result<KeyringResult, String>>),
+    Keyring(Box<KeyringWish>, Duration, oneshot::Sender<Result<KeyringResult, String>>),
     OwnKeyring(oneshot::Sender<Vec<Key>>),
     Places(oneshot::Sender<Places>),
     Snapshot(oneshot::Sender<Vec<u8>>),
@@ -167,7 +173,7 @@ impl Membership {
         wish: KeyringWish,
         wait: Duration,
     ) -> Result<KeyringResult, Refusal> {
-        let asked = self.ask(|answer| Wish::Keyring(wish, wait, answer)).await?;
+        let asked = self.ask(|answer| Wish::Keyring(Box::new(wish), wait, answer)).await?;
         asked.map_err(Refusal::Invalid)
     }
 

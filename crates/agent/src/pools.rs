@@ -15,7 +15,7 @@ use muster_world::{World, blocking};
 use tracing::warn;
 
 use crate::agent::AgentError;
-use crate::membership::{GossipSockets, Membership, PoolSetup};
+use crate::membership::{GossipSockets, KeepKeys, Membership, PoolSetup};
 use crate::ports::GossipPorts;
 use crate::setup::Setup;
 use crate::tags::{self, OwnServer};
@@ -179,7 +179,7 @@ fn parse_keys(bytes: &[u8]) -> Result<Keyring, String> {
     Keyring::of(keys?).map_err(|error| error.to_string())
 }
 
-fn keeper(world: Arc<dyn World>, file: PathBuf) -> Box<dyn Fn(&[Key]) + Send + Sync> {
+fn keeper(world: Arc<dyn World>, file: PathBuf) -> KeepKeys {
     Box::new(move |keys| {
         let lines: Vec<String> =
             keys.iter().map(|key| BASE64_STANDARD.encode(key.as_bytes()) + "\n").collect();

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::streams::{self, Arrival};
-use super::{Figures, GossipSockets, PoolSetup, Wish};
+use super::{Figures, GossipSockets, KeepKeys, PoolSetup, Published, Wish};
 
 /// Exchanges whose bytes may wait to be taken in.
 const ARRIVALS_MAX: usize = 64;
@@ -40,7 +40,7 @@ pub(super) struct Driver {
     out: Vec<Output>,
     published: watch::Sender<Arc<[Member]>>,
     events: broadcast::Sender<Event>,
-    keep_keys: Box<dyn Fn(&[muster_gossip::keyring::Key]) + Send + Sync>,
+    keep_keys: KeepKeys,
     next_number: u64,
     streams: BTreeMap<u64, oneshot::Sender<Vec<u8>>>,
     joins: BTreeMap<u64, Answer<JoinResult>>,
@@ -57,7 +57,7 @@ impl Driver {
         setup: PoolSetup,
         wishes: mpsc::Receiver<Wish>,
         events: broadcast::Sender<Event>,
-    ) -> Result<(Driver, watch::Receiver<Arc<[Member]>>), SetupError> {
+    ) -> Result<(Driver, Published), SetupError> {
         let pool = Pool::new(setup.gossip, Moment::default())?;
         let (arriving, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let accepting = tokio::spawn(streams::accept(sockets.streams, arriving.clone()));

@@ -131,7 +131,8 @@ fn waiters_wake_in_the_order_in_which_their_scopes_were_first_waited_for() {
     let hub = Arc::new(Hub::new(1));
     let woken = Arc::new(Mutex::new(Vec::new()));
     let names: Vec<Scope> = (0..100).map(|n| service(&format!("s{n}"))).collect();
-    let mut all: Vec<Changes> = names.iter().map(|name| hub.changes(&[name.clone()], 1)).collect();
+    let mut all: Vec<Changes> =
+        names.iter().map(|name| hub.changes(std::slice::from_ref(name), 1)).collect();
     let wait = |all: &mut [Changes]| {
         for (number, changes) in all.iter_mut().enumerate().rev() {
             let waker = Waker::from(Arc::new(Noting(number, woken.clone())));
@@ -139,7 +140,10 @@ fn waiters_wake_in_the_order_in_which_their_scopes_were_first_waited_for() {
         }
     };
     wait(&mut all);
-    hub.publish(2, names.iter().rev().map(|name| change(&[name.clone()], "s")).collect());
+    hub.publish(
+        2,
+        names.iter().rev().map(|name| change(std::slice::from_ref(name), "s")).collect(),
+    );
     let expected: Vec<usize> = (0..100).collect();
     assert_eq!(std::mem::take(&mut *lock(&woken)), expected);
     all.iter_mut().for_each(|changes| changes.after = 2);
