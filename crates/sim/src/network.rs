@@ -1,7 +1,7 @@
 //! The network between simulated hosts: streams and datagrams by IP address, with faults.
 //!
 //! What a host sends during a step is put on its way with the time at which it will arrive, and
-//! [`Network::deliver`] hands over what has arrived between the steps. Nothing here waits: a
+//! `Network::deliver` hands over what has arrived between the steps. Nothing here waits: a
 //! socket that has nothing keeps the waker of whoever asked.
 //!
 //! Streams behave as TCP's do as far as a program can tell: in order, with a bounded window; a
