@@ -1,6 +1,6 @@
 //! What the agent that runs nothing has for those who run it.
 //!
-//! Members, voters, keys and datacenters are what the test put into its [`Cluster`]; what changes
+//! Members, voters, keys and datacenters are what the test put into its `Cluster`; what changes
 //! them is granted where a cluster would grant it, and only noted. The machine and the numbers are
 //! the same every time.
 
