@@ -22,7 +22,7 @@ use crate::ports::Ports;
 use crate::reconciler::NodeGuard;
 use crate::setup::Setup;
 use crate::telemetry::Logs;
-use crate::{founding, joining, leader, pools};
+use crate::{founding, joining, leader, placing, pools};
 
 /// Numbers that another part of the process adds to the agent's metrics.
 pub type MetricSource = Box<dyn Fn() -> Vec<Metric> + Send + Sync>;
@@ -144,6 +144,9 @@ impl Agent {
         if setup.expects > 1 {
             tokio::spawn(founding::run(Arc::downgrade(self), setup.expects));
         }
+        let node = setup.identity.node.clone();
+        let lan = Arc::downgrade(&self.lan);
+        tokio::spawn(placing::run(placing::registry_of(self), lan, node));
         let folder = setup.data_folder.join("gossip");
         let lan = (Some(&self.lan), &setup.gossip.lan_joins, "lan.peers");
         let wan = (self.wan.as_ref(), &setup.gossip.wan_joins, "wan.peers");

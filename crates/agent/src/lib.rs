@@ -6,6 +6,7 @@
 //! - `memo`: answers are kept as long as nothing touched what they depend on;
 //! - `registry`: submit, ask, peek and changes over these;
 //! - `ports`, `pools`, [`membership`], `joining`: the gossip pools, running; `tags`: what members say;
+//!   `placing`: where this node stands;
 //! - `group`: the servers among themselves, `helm`: what the leader is asked; `founding` a group;
 //! - `leader`: what only a leader decides: leases (`leases`), lock delays, tombstones; `reconciler`:
 //!   members to catalog; [`care`]: who votes;
@@ -30,6 +31,7 @@ mod machine;
 pub mod membership;
 mod memo;
 mod operator;
+mod placing;
 mod pools;
 pub mod ports;
 mod reconciler;

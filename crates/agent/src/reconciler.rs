@@ -50,6 +50,7 @@ pub(crate) async fn run(agent: &Agent, term: u64) {
     let mut members = agent.lan.members();
     let mut reconcile = Reconcile::new(Settings::default());
     agent.guard.begin(agent.setup.guard);
+    let mut n_doubted = 0;
     loop {
         let now = Moment::after_start(began_at.elapsed());
         let seen = members.borrow_and_update().clone();
@@ -64,6 +65,15 @@ pub(crate) async fn run(agent: &Agent, term: u64) {
             let repair = reconcile.compare(sight, &mut guard, now);
             (repair, guard.next_deadline())
         };
+        let doubts = agent.guard.lock().doubted().count();
+        if doubts != n_doubted {
+            warn!(
+                n_doubted = doubts,
+                "the guard keeps nodes that seem to have failed with too many others: is the \
+                 network well?"
+            );
+            n_doubted = doubts;
+        }
         for conflict in repair.conflicts {
             warn!(
                 node_id = %conflict.node_id, kept = %conflict.kept,

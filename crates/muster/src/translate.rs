@@ -81,7 +81,7 @@ pub fn agent(
         expects: expects(config),
         care: care(config),
         gossip: gossip(config),
-        guard: GuardSettings::default(),
+        guard: guard(config),
         identity,
         data_folder,
         authority,
@@ -94,6 +94,18 @@ pub fn agent(
 /// How many servers found the group together; 0: this one waits to be taken in.
 fn expects(config: &Config) -> usize {
     if config.bootstrap { 1 } else { config.bootstrap_expect as usize }
+}
+
+fn guard(config: &Config) -> GuardSettings {
+    let guard = &config.guard;
+    GuardSettings {
+        is_on: guard.enabled,
+        window: guard.window,
+        n_failed_min: guard.failures_min.max(1) as usize,
+        release_percent: guard.release_percent.clamp(1, 100),
+        doubt_max: guard.doubt_max,
+        ..GuardSettings::default()
+    }
 }
 
 fn care(config: &Config) -> CareSettings {

@@ -42,6 +42,23 @@ settings! {
 }
 
 settings! {
+    /// The guard: when more than a third of all nodes, or half of a service, fail together, those
+    /// beyond that bound keep their last status for a while, marked as doubted.
+    pub struct GuardConfig {
+        /// Whether there is one; false lets everything fail at once.
+        enabled: bool = true,
+        /// Failures within this time count together; longer sees slower bursts.
+        window: Duration = Duration::from_secs(30),
+        /// It never doubts fewer failures than this.
+        failures_min: u32 = 5,
+        /// How many of a hundred that are doubted are let go each minute, 1 to 100.
+        release_percent: u32 = 10,
+        /// Nobody is doubted for longer.
+        doubt_max: Duration = Duration::from_secs(15 * 60),
+    }
+}
+
+settings! {
     /// Timing of a gossip pool.
     pub struct GossipConfig {
         /// The period between gossip messages.

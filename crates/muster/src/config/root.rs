@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use muster_registry::call::Secret;
 
-use super::cluster::{AutopilotConfig, CacheConfig, ConnectConfig, GossipConfig};
+use super::cluster::{AutopilotConfig, CacheConfig, ConnectConfig, GossipConfig, GuardConfig};
 use super::cluster::{PerformanceConfig, RaftLogConfig, RpcConfig};
 use super::definition::{CheckDefinition, ServiceDefinition, WatchDefinition};
 use super::dns::DnsConfig;
@@ -181,6 +181,8 @@ settings! {
         performance: PerformanceConfig = PerformanceConfig::default(),
         /// Automatic care of the servers.
         autopilot: AutopilotConfig = AutopilotConfig::default(),
+        /// Doubt before mass failure.
+        guard: GuardConfig = GuardConfig::default(),
         /// The log's storage.
         raft_logstore: RaftLogConfig = RaftLogConfig::default(),
         /// The version of the Raft protocol; only 3 is spoken.
