@@ -2,10 +2,10 @@
 
 mod coordinates;
 mod events;
+mod figures;
 mod keyrings;
 mod membership;
 mod network;
 mod oracle;
-#[allow(dead_code, reason = "the figures use more of it")]
 mod scenarios;
 mod strangers;

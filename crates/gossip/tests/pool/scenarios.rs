@@ -131,21 +131,21 @@ pub(crate) fn bursts(
     false_deaths(&network, n_ill)
 }
 
-/// One member runs 1 % of the time, for ten minutes.
-pub(crate) fn one_slow(n: usize, settings: &Settings, seed: u64) -> FalseDeaths {
+/// One member runs 1 % of the time, for so many minutes.
+pub(crate) fn one_slow(n: usize, minutes: u32, settings: &Settings, seed: u64) -> FalseDeaths {
     let mut network = quiet(n, settings, seed);
-    for _ in 0..600 {
+    for _ in 0..minutes * 60 {
         network.pause(0, SECOND * 99 / 100);
         network.run_for(SECOND);
     }
     false_deaths(&network, 1)
 }
 
-/// One member hears all and is heard by none, for ten minutes.
-pub(crate) fn one_mute(n: usize, settings: &Settings, seed: u64) -> FalseDeaths {
+/// One member hears all and is heard by none, for so many minutes.
+pub(crate) fn one_mute(n: usize, minutes: u32, settings: &Settings, seed: u64) -> FalseDeaths {
     let mut network = quiet(n, settings, seed);
     network.nodes[0].is_mute = true;
-    network.run_for(600 * SECOND);
+    network.run_for(minutes * 60 * SECOND);
     false_deaths(&network, 1)
 }
 
