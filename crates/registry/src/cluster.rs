@@ -200,7 +200,8 @@ pub enum KeyringWish {
 pub struct KeyringReach {
     /// Through how many other members each answer is passed as well; at most 5.
     pub relay_factor: u8,
-    /// Whether only this agent is asked; for lists alone.
+    /// Whether only this datacenter's own pool is asked, so that there is no report of the WAN pool;
+    /// for lists alone.
     pub is_local_only: bool,
 }
 
