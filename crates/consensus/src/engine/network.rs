@@ -157,9 +157,11 @@ impl RaftNetworkV2<Types> for Client {
         answer.map(AppendAnswer::into_raft).map_err(|error| unreachable(&error))
     }
 
+    /// The line is opened once there is something to send: where the peer could not be reached
+    /// before, the engine pauses in the first request, and without it tries again at once.
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, Streamed>, RPCError<Types>>>
     where
@@ -169,6 +171,11 @@ impl RaftNetworkV2<Types> for Client {
             return stream_append_sequential(self, input, option);
         }
         Box::pin(async move {
+            let Some(first) = input.next().await else {
+                let nothing: BoxStream<'s, Streamed> = Box::pin(stream::empty());
+                return Ok(nothing);
+            };
+            let input = stream::iter([first]).chain(input);
             let deadline = Instant::now() + SNAPSHOT_PATIENCE;
             let opening = encode(&Message::Appends);
             let line = self.peers.open(&self.to, self.urgency, opening, deadline).await;
