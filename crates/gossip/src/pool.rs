@@ -204,7 +204,7 @@ impl Pool {
             return;
         }
         match timer {
-            Timer::Probe => self.probe(turn),
+            Timer::Probe(number) => self.probe(number, turn),
             Timer::IndirectProbe(number) => self.probe_indirectly(number, turn),
             Timer::Nack(number) => self.send_nack(number, turn),
             Timer::RelayEnds(number) => self.end_relay(number),

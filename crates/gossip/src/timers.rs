@@ -11,8 +11,8 @@ use crate::moment::Moment;
 /// What an alarm is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    /// End this round of probing and begin the next.
-    Probe,
+    /// End the round of probing of this number and begin the next.
+    Probe(u32),
     /// The direct probe of this number has had its time: ask others.
     IndirectProbe(u32),
     /// Say that there was no answer to this probe made for another.
@@ -85,11 +85,11 @@ mod tests {
         let at = |seconds| Moment::after_start(Duration::from_secs(seconds));
         let mut timers = Timers::default();
         timers.set(at(2), Timer::Gossip);
-        timers.set(at(1), Timer::Probe);
+        timers.set(at(1), Timer::Probe(1));
         timers.set(at(1), Timer::Reap);
         assert_eq!(timers.next_at(), Some(at(1)));
         assert_eq!(timers.pop_due(at(0)), None);
-        assert_eq!(timers.pop_due(at(1)), Some(Timer::Probe));
+        assert_eq!(timers.pop_due(at(1)), Some(Timer::Probe(1)));
         assert_eq!(timers.pop_due(at(1)), Some(Timer::Reap));
         assert_eq!(timers.pop_due(at(1)), None);
         assert_eq!(timers.pop_due(at(3)), Some(Timer::Gossip));

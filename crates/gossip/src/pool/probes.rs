@@ -70,13 +70,22 @@ impl Probes {
 }
 
 impl Pool {
-    /// Ends the round under way and begins the next.
-    pub(super) fn probe(&mut self, turn: &mut Turn<'_>) {
-        if let Some(probe) = &self.probes.current
-            && probe.ends_at > turn.now
-        {
-            self.timers.set(probe.ends_at, Timer::Probe);
-            return;
+    /// The first round begins at this time.
+    pub(super) fn begin_probing(&mut self, at: Moment) {
+        self.probes.current = None;
+        self.timers.set(at, Timer::Probe(self.probes.last_number));
+    }
+
+    /// Ends the round of this number, if it is still under way, and begins the next.
+    pub(super) fn probe(&mut self, number: u32, turn: &mut Turn<'_>) {
+        if let Some(probe) = &self.probes.current {
+            if probe.number != number {
+                return;
+            }
+            if probe.ends_at > turn.now {
+                self.timers.set(probe.ends_at, Timer::Probe(number));
+                return;
+            }
         }
         if let Some(probe) = self.probes.current.take()
             && !probe.is_answered
@@ -107,7 +116,7 @@ impl Pool {
             n_nacks: 0,
         });
         self.timers.set(indirect_at, Timer::IndirectProbe(number));
-        self.timers.set(ends_at, Timer::Probe);
+        self.timers.set(ends_at, Timer::Probe(number));
         self.ping(number, target, address, doubt, turn);
     }
 
@@ -220,6 +229,9 @@ impl Pool {
             return;
         };
         probe.is_answered = true;
+        // However long it would have waited for an answer, it waits no longer for the next round.
+        probe.ends_at = (probe.sent_at + self.settings.probe_interval).max(turn.now);
+        self.timers.set(probe.ends_at, Timer::Probe(number));
         self.awareness.trust();
         let is_direct = from == probe.address && turn.now < probe.indirect_at;
         let round_trip = turn.now.since(probe.sent_at);

@@ -61,7 +61,7 @@ impl Pool {
         if has_others && !self.armed.probe {
             self.armed.probe = true;
             let at = now + self.up_to(self.settings.probe_interval);
-            self.timers.set(at, Timer::Probe);
+            self.begin_probing(at);
         }
         if self.broadcasts.len() > 0 && !self.armed.gossip && self.members.len() > 0 {
             self.armed.gossip = true;

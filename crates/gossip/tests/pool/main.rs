@@ -7,5 +7,6 @@ mod keyrings;
 mod membership;
 mod network;
 mod oracle;
+mod probes;
 mod scenarios;
 mod strangers;

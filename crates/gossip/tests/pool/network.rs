@@ -28,6 +28,8 @@ pub(crate) struct Network {
     pub(crate) loss: f64,
     /// The least and the longest way of a datagram.
     pub(crate) latency: (Duration, Duration),
+    /// Two members between which no datagram goes.
+    pub(crate) broken: Option<(usize, usize)>,
     /// Which notices are kept; a large network would drown in those of its beginning.
     pub(crate) keeps: fn(&Notice) -> bool,
     flights: BTreeMap<(Moment, u64), Flight>,
@@ -83,6 +85,7 @@ impl Network {
             nodes: Vec::new(),
             loss: 0.0,
             latency: (Duration::from_micros(200), Duration::from_millis(1)),
+            broken: None,
             keeps: |_| true,
             flights: BTreeMap::new(),
             wakes: BTreeSet::new(),
@@ -198,6 +201,11 @@ impl Network {
         self.nodes[at].resumes_at = Some(resumes_at);
         self.nodes[at].is_blocked = true;
         self.fly(resumes_at, Flight { from: at, to: at, what: Arrival::Resume });
+    }
+
+    /// What waited for a member that does not run is lost.
+    pub(crate) fn clear_inbox(&mut self, at: usize) {
+        self.nodes[at].inbox.clear();
     }
 
     pub(crate) fn run_for(&mut self, duration: Duration) {
@@ -359,7 +367,10 @@ impl Network {
             match output {
                 Output::Packet { to, bytes } => {
                     let is_lost = self.nodes[at].is_mute || self.rng.random_bool(self.loss);
-                    if let (Some(&to), false) = (self.by_address.get(&to), is_lost) {
+                    let to = self.by_address.get(&to).copied().filter(|to| {
+                        self.broken != Some((at, *to)) && self.broken != Some((*to, at))
+                    });
+                    if let (Some(to), false) = (to, is_lost) {
                         let what = Arrival::Packet(self.address(at), bytes);
                         self.send(Flight { from: at, to, what }, 1);
                     }
