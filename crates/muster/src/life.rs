@@ -37,7 +37,7 @@ async fn live(launch: Launch) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("signals cannot be received: {error}")),
     };
-    let running = match assemble::assemble(launch).await {
+    let running = match Box::pin(assemble::assemble(launch)).await {
         Ok(running) => running,
         Err(why) => return fail(&why),
     };
