@@ -77,7 +77,9 @@ pub enum StartError {
         known: u32,
     },
     /// What is on disk is not what was written.
-    #[error("{0}; restore this file from a backup, or start with an empty folder and a snapshot")]
+    #[error(
+        "{0}; clear the data folder, then let this server join its cluster again or restore a snapshot"
+    )]
     Damaged(#[from] Damage),
     /// The machine refused.
     #[error("cannot {doing} {path}: {error}")]

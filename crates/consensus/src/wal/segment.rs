@@ -13,8 +13,12 @@
 //!   or the segment is not the last, or nothing is missing. Something acknowledged has rotted; it is
 //!   reported with file and offset, and the log does not open.
 //!
+//! A file that was cut short is damage too: zeros lie ahead of the records, so behind whatever was
+//! synced there is room for a seal. Only a loss of power leaves a file that ends sooner, and then
+//! at the edge of a sector.
+//!
 //! What this cannot see: damage in the very last group when its payload has, by itself, a sector
-//! of zeros, and the log was not closed in order.
+//! of zeros, and the log was not closed in order; a file that was cut at the edge of a sector.
 
 use std::path::Path;
 
@@ -130,6 +134,11 @@ pub(crate) fn scan(file: &Path, bytes: &[u8], is_last: bool) -> Result<Option<Sc
 /// Decides what the bytes from `at` on are: false for a clean end, true for a torn tail.
 fn judge_tail(file: &Path, bytes: &[u8], at: usize, salt: u32) -> Result<bool, Damage> {
     let tail = &bytes[at.min(bytes.len())..];
+    let whole = record::header(tail, salt).map_or(HEADER, |header| record::size(header.length));
+    if at + whole.max(record::size(0)) > bytes.len() && !bytes.len().is_multiple_of(SECTOR) {
+        let what = "the file was cut short: what was written behind this is missing";
+        return Err(Damage::new(file, bytes.len() as u64, what));
+    }
     let Some(last) = tail.iter().rposition(|byte| *byte != 0) else { return Ok(false) };
     let mut later = at + 8;
     while later <= at + last {
@@ -143,7 +152,6 @@ fn judge_tail(file: &Path, bytes: &[u8], at: usize, salt: u32) -> Result<bool, D
         }
         later += 8;
     }
-    let whole = record::header(tail, salt).map_or(HEADER, |header| record::size(header.length));
     if !is_incomplete(bytes, at, at + whole) {
         return Err(Damage::new(file, at as u64, "the last record does not match its checksum"));
     }

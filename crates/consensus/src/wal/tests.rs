@@ -9,6 +9,7 @@ use muster_world::{Files, Memory, Open, Real, World};
 use tokio::sync::oneshot;
 
 use super::record::Kind;
+use super::segment::START;
 use super::vote::Vote;
 use super::{Done, Entry, Log, Sizes};
 use crate::error::{Fatal, StartError};
@@ -162,6 +163,23 @@ async fn a_tail_with_any_sectors_missing_recovers_to_what_was_acknowledged() {
         let n = read_all(&log).len() as u64;
         assert!((3..=6).contains(&n), "kept {kept:b}: {n} entries");
         assert_eq!(read_all(&log), entries(0..n));
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_short_is_reported() {
+    let disk = Memory::new();
+    let (folder, log) = open(&disk).unwrap();
+    append(&log, 0..6).await;
+    drop((folder, log));
+    let written = content(&disk, &segment(1)).len();
+    for end in (START + 1..=written).filter(|end| !end.is_multiple_of(512)) {
+        let cut = disk.image();
+        cut.open(&segment(1), Open::Write).unwrap().truncate(end as u64).unwrap();
+        let Err(StartError::Damaged(damage)) = open(&cut) else {
+            panic!("a log that was cut at {end} opens");
+        };
+        assert_eq!((damage.file, damage.offset), (segment(1), end as u64));
     }
 }
 
