@@ -42,6 +42,17 @@ pub(crate) enum Ask {
     Standing,
 }
 
+impl Ask {
+    /// What there is to say when a leader gave no answer and another leads: what may be done twice
+    /// is asked again.
+    fn after_silence(&self) -> Told {
+        match self {
+            Ask::Renew(_) | Ask::Servers | Ask::Standing => Told::Elsewhere,
+            Ask::Remove(_) | Ask::Transfer(_) => Told::Undecided,
+        }
+    }
+}
+
 /// What it says.
 #[derive(Debug, Clone, Encode, Decode)]
 pub(crate) enum Told {
@@ -113,7 +124,11 @@ impl Agent {
                 Some(leader) if leader.id == self.consensus.node() => {
                     self.tell(ask.clone(), deadline).await
                 }
-                Some(leader) => self.ask_server(&leader, &ask, deadline).await?,
+                Some(leader) => tokio::select! {
+                    biased;
+                    told = self.ask_server(&leader, &ask, deadline) => told?,
+                    () = self.consensus.superseded(&leader) => ask.after_silence(),
+                },
                 None => Told::Elsewhere,
             };
             match told {

@@ -6,6 +6,10 @@
 //! may be one: once nothing was heard of any leader for [`PATIENCE`] elections, a wish is refused at
 //! once, so that a site without a quorum says so instead of hanging.
 //!
+//! A leader that falls silent without breaking its connections is waited for until another leads:
+//! then a read asks that one, and what was proposed has no known outcome, unless the old one still
+//! says so within a moment.
+//!
 //! A confirmation of the leader serves every read that was waiting when it was asked for. What was
 //! proposed from here is acknowledged when it is applied *here*: who reads at this server sees it.
 
@@ -17,9 +21,9 @@ use bytes::Bytes;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::consensus::{COMMAND_BYTES_MAX, Consensus, Decided};
+use crate::consensus::{COMMAND_BYTES_MAX, Consensus, Decided, Leadership};
 use crate::engine::message::{Message, decode, encode};
 use crate::engine::types::Proposal;
 use crate::error::ProposeError;
@@ -32,6 +36,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(10);
 const ELECTION: Duration = Duration::from_millis(500);
 /// Elections that may fail in a row before there is no leader to be waited for.
 const PATIENCE: u32 = 6;
+/// How long one that no longer leads may still answer what was proposed while it did.
+const AFTERGLOW: Duration = Duration::from_millis(200);
 
 /// What came of asking one server.
 enum Tried<T> {
@@ -114,7 +120,16 @@ impl Consensus {
             Proposal::Command(bytes) => Message::Propose(ByteVec::from(bytes.to_vec())),
             Proposal::Restore(bytes) => Message::Restore(ByteVec::from(bytes.to_vec())),
         };
-        let called = self.peers.call(leader, Urgency::Log, encode(&message), deadline).await;
+        let call = self.peers.call(leader, Urgency::Log, encode(&message), deadline);
+        let is_out_of_date = async {
+            self.superseded(leader).await;
+            sleep(AFTERGLOW).await;
+        };
+        let called = tokio::select! {
+            biased;
+            called = call => called,
+            () = is_out_of_date => return Tried::Done(Err(ProposeError::Unknown)),
+        };
         let answer = match called {
             Ok(bytes) => decode::<ProposeAnswer>(&bytes),
             Err(error) if error.may_have_arrived => return Tried::Done(Err(ProposeError::Unknown)),
@@ -180,7 +195,11 @@ impl Consensus {
         }
         let covers = self.rounds.n_arrived.load(Ordering::Acquire);
         let message = encode(&Message::Confirm);
-        let answer = self.peers.call(leader, Urgency::Urgent, message, deadline).await.ok()?;
+        let answer = tokio::select! {
+            biased;
+            answer = self.peers.call(leader, Urgency::Urgent, message, deadline) => answer.ok()?,
+            () = self.superseded(leader) => return None,
+        };
         let index = decode::<Option<u64>>(&answer).ok()?;
         *last = Round { covers, index };
         index
@@ -195,6 +214,18 @@ impl Consensus {
     pub fn leader(&self) -> Option<Voter> {
         let leader = self.leadership.borrow().leader.clone()?;
         (self.silence() < ELECTION * self.raft_multiplier * 2).then_some(leader)
+    }
+
+    /// Ready when this server knows that another one leads than `leader`. Whoever waits for an answer
+    /// of that one waits in vain, or nearly so.
+    pub async fn superseded(&self, leader: &Voter) {
+        let mut news = self.leadership.clone();
+        let is_another = |now: &Leadership| now.leader.as_ref().is_some_and(|l| l.id != leader.id);
+        let has_ended = news.wait_for(is_another).await.is_err();
+        if has_ended {
+            // There is no engine any more, and no other leader to be known.
+            std::future::pending().await
+        }
     }
 
     /// How long ago a leader showed that it leads: to this server, or that this server leads, to

@@ -83,6 +83,25 @@ async fn when_the_leader_dies_another_leads_and_nothing_acknowledged_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_falls_silent_is_not_waited_for_once_another_leads() {
+    let links = Arc::new(Links::default());
+    let servers = links.group(3).await;
+    write(&servers[0], "before").await.unwrap();
+    let leader = leader_of(&servers).await;
+    let follower = &servers[(leader + 1) % 3];
+    links.silence(servers[leader].id);
+    let silent_since = Instant::now();
+    let deadline = silent_since + Duration::from_secs(60);
+    let proposed = follower.consensus.propose(Bytes::from_static(b"lost"), deadline);
+    let (proposed, confirmed) = tokio::join!(proposed, follower.consensus.confirm(deadline));
+    assert!(matches!(proposed, Err(ProposeError::Unknown)), "{proposed:?}");
+    assert!(confirmed.is_ok(), "another confirms it: {confirmed:?}");
+    assert!(silent_since.elapsed() < Duration::from_secs(20), "neither waited for its deadline");
+    write(follower, "after").await.unwrap();
+    assert_eq!(commands(follower), ["before", "after"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_quorum_writes_and_confirmed_reads_are_refused_soon() {
     let links = Arc::new(Links::default());
     let servers = links.group(3).await;

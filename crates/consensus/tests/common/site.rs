@@ -12,7 +12,7 @@ use muster_consensus::{
 };
 use muster_world::{Memory, Real, World};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Applied, start_among};
 
@@ -24,6 +24,7 @@ const WAITING: usize = 16;
 pub struct Links {
     running: Mutex<BTreeMap<u64, Arc<Consensus>>>,
     cut: Mutex<BTreeSet<u64>>,
+    silent: Mutex<BTreeSet<u64>>,
 }
 
 /// A server of the test.
@@ -93,8 +94,19 @@ impl Links {
         self.cut.lock().unwrap().insert(id);
     }
 
+    /// Nothing that is sent to a server or by it arrives, and nobody is told.
+    pub fn silence(&self, id: u64) {
+        self.silent.lock().unwrap().insert(id);
+    }
+
     pub fn heal(&self) {
         self.cut.lock().unwrap().clear();
+        self.silent.lock().unwrap().clear();
+    }
+
+    fn is_silent(&self, from: u64, to: u64) -> bool {
+        let silent = self.silent.lock().unwrap();
+        silent.contains(&from) || silent.contains(&to)
     }
 
     /// A process that ends without a word.
@@ -148,6 +160,10 @@ impl Peers for Way {
     ) -> Pending<'a, Result<Bytes, Unreachable>> {
         Box::pin(async move {
             let peer = self.links.reach(self.from, to.id)?;
+            if self.links.is_silent(self.from, to.id) {
+                sleep_until(deadline).await;
+                return Err(unreachable(true));
+            }
             let answer = timeout_at(deadline, peer.answer(&message, deadline)).await;
             let answer = answer.map_err(|_| unreachable(true))?.map_err(|_| unreachable(true))?;
             // The answer has to come back, too.
@@ -192,6 +208,9 @@ impl LineSender for Sends {
         Box::pin(async move {
             let (from, to, links) = &self.link;
             links.reach(*from, *to)?;
+            if links.is_silent(*from, *to) {
+                return Ok(());
+            }
             let sender = self.sender.as_ref().ok_or_else(|| unreachable(true))?;
             sender.send(Some(message)).await.map_err(|_| unreachable(true))
         })
