@@ -323,7 +323,7 @@ async fn explain_says_since_when_where_the_agent_knows() {
         agent.run("muster explain web").await.unwrap(),
         "web1 on n1 (10.0.0.1:80): DNS out, ?passing out\n    \
          its check t (ttl) is critical for 1m5s (since index 12) [last heard of 5s ago, \
-         deregisters the instance in 10m if it stays so]: no word\n\
+         deregisters the instance in 10m0s if it stays so]: no word\n\
          web2 on n2 (10.0.0.2:80): DNS in, ?passing in\n    \
          all 1 checks of it and its node pass, since 7s ago (index 9)\n    \
          its check u holds 2s more unless it is renewed\n"
