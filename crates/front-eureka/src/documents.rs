@@ -21,7 +21,8 @@ use crate::codec::Notation;
 use crate::codec::shapes::{self, Detail, Head};
 use crate::codec::write::Document;
 use crate::limits::{
-    DOCUMENT_REST, DOCUMENT_REST_MAX, DOCUMENTS_MAX, GZIP_BYTES_MIN, INSTANCES_PER_TURN,
+    DOCUMENT_BYTES_MAX, DOCUMENT_REST, DOCUMENT_REST_MAX, DOCUMENTS_MAX, GZIP_BYTES_MIN,
+    INSTANCES_PER_TURN,
 };
 use crate::view::{Apps, View, VipKind};
 
@@ -106,11 +107,14 @@ impl Documents {
     }
 
     fn keep(&self, key: (Subject, Form), new: Kept) {
+        let is_part = |subject: &Subject| matches!(subject, Subject::App(_) | Subject::Vip(..));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= DOCUMENTS_MAX && !kept.contains_key(&key) {
-            kept.retain(|(subject, _), _| matches!(subject, Subject::All | Subject::Delta));
-        }
         kept.insert(key, new);
+        let parts = kept.iter().filter(|((subject, _), _)| is_part(subject));
+        let sizes: Vec<usize> = parts.map(|(_, own)| own.encoded.body.len()).collect();
+        if sizes.len() > DOCUMENTS_MAX || sizes.iter().sum::<usize>() > DOCUMENT_BYTES_MAX {
+            kept.retain(|(subject, _), _| !is_part(subject));
+        }
     }
 
     /// Documents there are, and their bytes.

@@ -35,6 +35,8 @@ pub const NODES_ONE_BY_ONE_MAX: usize = 256;
 pub const ROLL_INTERVAL: Duration = Duration::from_secs(10);
 /// Documents that are kept encoded, beside the whole and the delta.
 pub const DOCUMENTS_MAX: usize = 256;
+/// Bytes of them.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A document is given again for so many times as long as it took to make, ...
 pub const DOCUMENT_REST: u32 = 9;
 /// ... but not longer than this, however much changes meanwhile.

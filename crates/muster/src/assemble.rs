@@ -11,7 +11,8 @@ use muster_agent::local::Voucher;
 use muster_agent::{Agent, Ports, telemetry};
 use muster_front_consul::Front;
 use muster_front_dns as dns;
-use muster_listen::Census;
+use muster_front_eureka as eureka;
+use muster_listen::{Census, Handler, Limits};
 use muster_registry::Door;
 use muster_world::{Address, Memory, Real, World};
 use serde_json::json;
@@ -66,7 +67,8 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
 
     let data_folder = translate::data_folder(config);
     let (folder, identity) = identity::open(&world, &data_folder, config).await?;
-    let http = bind_http(config, &*host)?;
+    let http = bind_http("HTTP", config.http_listeners(), &*host)?;
+    let eureka_at = bind_http("Eureka", config.eureka_listeners(), &*host)?;
     let sockets = bind_dns(config, &*host)?;
     let ports = Ports::bind(&*host, &translate::ports(config, &identity)?)
         .map_err(|failed| cannot_bind(failed.what, &failed.at.to_string(), &failed.error))?;
@@ -75,7 +77,7 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     let names_at = sockets.udp.first().and_then(|socket| socket.local_address().ok());
     let (own, data) = (identity.clone(), data_folder.clone());
     let setup = translate::agent(config, own, data, names_at, reload.clone());
-    let bound = addresses(&http, &sockets, &ports);
+    let bound = addresses(&http, &eureka_at, &sockets, &ports);
     let agent = Agent::start(world.clone(), logs, folder, setup, ports)
         .await
         .map_err(|error| error.to_string())?;
@@ -87,9 +89,11 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     let voucher = Arc::new(voucher);
     let door = Door { registry: agent.clone(), local: voucher.clone(), operator: agent.clone() };
 
-    let front = Front::new(door, translate::front_consul(config)?, seed(&*host));
-    let web = Arc::new(Web { consul: front.clone() });
-    let census = Census::new(translate::http_limits(config));
+    let front = Front::new(door.clone(), translate::front_consul(config)?, seed(&*host));
+    let limits = Arc::new(translate::http_limits(config));
+    let apps = start_eureka(door, &agent, limits.clone(), host.clone());
+    let web = Arc::new(Web { consul: front.clone(), eureka: apps.clone() });
+    let census = Census::new(Limits::clone(&limits));
     let settings = translate::front_dns(config)?;
     let names = dns::Server::new(agent.clone(), &identity, settings, host.clone(), &sockets)
         .map_err(|error| error.to_string())?;
@@ -103,11 +107,8 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
         watches: &watches,
     });
 
-    let web: Vec<_> = http
-        .into_iter()
-        .map(|listener| muster_listen::serve(listener, web.clone(), census.clone()))
-        .collect::<Result<_, _>>()
-        .map_err(|error| format!("the HTTP listener does not start: {error}"))?;
+    let mut listeners = serve(http, &web, &census)?;
+    listeners.extend(serve(eureka_at, &Arc::new(eureka::Service(apps)), &census)?);
     let dns = tokio::spawn(names.run(sockets));
     watches.replace(&config.watches);
     info!(node = %identity.node, datacenter = %identity.datacenter, %bound, "serves");
@@ -121,10 +122,39 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
         leaves_on_interrupt: !config.skips_leave_on_interrupt(),
         leaves_on_terminate: config.leaves_on_terminate(),
         front,
-        web,
+        web: listeners,
         dns,
         watches,
     })
+}
+
+/// Eureka's front-end, which keeps up with what changes from now on.
+fn start_eureka(
+    door: Door,
+    agent: &Agent,
+    limits: Arc<Limits>,
+    host: Arc<dyn World>,
+) -> Arc<eureka::Front> {
+    let front = eureka::Front::new(door, limits, Box::new(move || host.wall_clock()));
+    tokio::spawn(eureka::Front::keep_up(Arc::downgrade(&front)));
+    let numbers = Arc::downgrade(&front);
+    let metrics = move || numbers.upgrade().map(|front| front.metrics()).unwrap_or_default();
+    agent.add_metrics(Box::new(metrics));
+    front
+}
+
+/// Puts a front-end behind listeners.
+fn serve<H: Handler>(
+    listeners: Vec<Box<dyn muster_listen::Listener>>,
+    handler: &Arc<H>,
+    census: &Arc<Census>,
+) -> Result<Vec<muster_listen::Running>, String> {
+    let started = listeners
+        .into_iter()
+        .map(|listener| muster_listen::serve(listener, handler.clone(), census.clone()));
+    started
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("an HTTP listener does not start: {error}"))
 }
 
 impl Running {
@@ -147,7 +177,8 @@ fn world_of_data(host: &Arc<dyn World>, launch: &Launch) -> Arc<dyn World> {
 }
 
 fn bind_http(
-    config: &Config,
+    what: &str,
+    at: Vec<ListenAddress>,
     host: &dyn World,
 ) -> Result<Vec<Box<dyn muster_listen::Listener>>, String> {
     let bind = |at: ListenAddress| {
@@ -155,9 +186,9 @@ fn bind_http(
             ListenAddress::Tcp(address) => Address::Inet(address),
             ListenAddress::Unix(path) => Address::Unix(path),
         };
-        host.listen(&address).map_err(|error| cannot_bind("HTTP", &address.to_string(), &error))
+        host.listen(&address).map_err(|error| cannot_bind(what, &address.to_string(), &error))
     };
-    config.http_listeners().into_iter().map(bind).collect()
+    at.into_iter().map(bind).collect()
 }
 
 /// Ports that are tried where any free one will do: free for streams, it may be taken for datagrams.
@@ -213,6 +244,7 @@ fn cannot_bind(what: &str, at: &str, error: &std::io::Error) -> String {
 /// What was bound, by listener, as `--ready-file` tells it.
 fn addresses(
     http: &[Box<dyn muster_listen::Listener>],
+    eureka: &[Box<dyn muster_listen::Listener>],
     sockets: &dns::Sockets,
     ports: &Ports,
 ) -> serde_json::Value {
@@ -227,6 +259,7 @@ fn addresses(
     let gossip = |at: Option<SocketAddr>| at.map(|at| at.to_string());
     json!({
         "http": told(http),
+        "eureka": told(eureka),
         "dns": told(&sockets.tcp),
         "server": server,
         "serf_lan": gossip(lan),

@@ -9,8 +9,8 @@
 //! # needs: debian haproxy haproxy
 //! ```
 //!
-//! The case is run in an empty folder, with the address of a fresh server in `MUSTER_HTTP` and
-//! `MUSTER_DNS` (each `127.0.0.1:PORT`), the binary in `MUSTER_BINARY`, the folder of all cases in
+//! The case is run in an empty folder, with the address of a fresh server in `MUSTER_HTTP`,
+//! `MUSTER_DNS` and `MUSTER_EUREKA` (each `127.0.0.1:PORT`), the binary in `MUSTER_BINARY`, the folder of all cases in
 //! `CASES`, and a folder that outlives it in `CASE_CACHE`. It passes if it ends with 0.
 
 use std::path::{Path, PathBuf};
@@ -111,6 +111,7 @@ fn attempt(case: &Case, binary: &Path) -> Result<(), String> {
         .current_dir(&work)
         .env("MUSTER_HTTP", &server.http)
         .env("MUSTER_DNS", &server.dns)
+        .env("MUSTER_EUREKA", &server.eureka)
         .env("MUSTER_BINARY", binary)
         .env("CASES", cases())
         .env("CASE_CACHE", repository::cache());

@@ -29,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) http: String,
     /// Address of its DNS server.
     pub(super) dns: String,
+    /// Address of Eureka's own port; empty where there is none.
+    pub(super) eureka: String,
     group: Group,
 }
 
@@ -63,7 +65,8 @@ impl Server {
             let found = text[name].as_str().map(str::to_owned);
             found.ok_or_else(|| format!("the ready file names no {name} address: {text}"))
         };
-        Ok(Self { http: address("http")?, dns: address("dns")?, group })
+        let eureka = address("eureka").unwrap_or_default();
+        Ok(Self { http: address("http")?, dns: address("dns")?, eureka, group })
     }
 
     /// Starts our binary with these arguments, and does not wait until it serves.
@@ -77,7 +80,7 @@ impl Server {
         let _was_not_there = std::fs::remove_file(&ready);
         let mut command = Command::new(binary);
         command.args(arguments).arg("--ready-file").arg(&ready);
-        for flag in PORTS {
+        for flag in PORTS.iter().chain(&["eureka"]) {
             command.arg(format!("--{flag}-port=0"));
         }
         Group::start(&mut command, &scratch.join(LOG)).map_err(|error| error.to_string())
@@ -97,7 +100,7 @@ impl Server {
         wait_for(&mut group, &log, || {
             ask(&http, "/v1/catalog/nodes").filter(|answer| answer.contains("muster-test"))
         })?;
-        Ok(Self { http, dns: format!("127.0.0.1:{}", ports[1]), group })
+        Ok(Self { http, dns: format!("127.0.0.1:{}", ports[1]), eureka: String::new(), group })
     }
 
     /// Whether the server is still there: a client may not bring it down.

@@ -32,6 +32,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("http-port", "ports.http"),
     ("https-port", "ports.https"),
     ("dns-port", "ports.dns"),
+    ("eureka-port", "ports.eureka"),
     ("grpc-port", "ports.grpc"),
     ("grpc-tls-port", "ports.grpc_tls"),
     ("server-port", "ports.server"),

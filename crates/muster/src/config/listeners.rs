@@ -18,6 +18,8 @@ settings! {
         http: Port = Port::on(8500),
         /// The HTTP API over TLS; needs a certificate.
         https: Port = Port::OFF,
+        /// Eureka's REST protocol, which is also under /eureka on the HTTP API's port; 8761 with -dev.
+        eureka: Port = Port::OFF,
         /// gRPC; kept for later.
         grpc: Port = Port::OFF,
         /// gRPC over TLS; kept for later.
@@ -50,6 +52,8 @@ settings! {
         http: String = String::new(),
         /// The HTTP API over TLS.
         https: String = String::new(),
+        /// Eureka's REST protocol.
+        eureka: String = String::new(),
         /// gRPC.
         grpc: String = String::new(),
         /// gRPC over TLS.
@@ -166,6 +170,12 @@ impl Config {
     /// Where the HTTP API listens; nowhere if its port is off.
     pub fn http_listeners(&self) -> Vec<ListenAddress> {
         let found = listen_addresses(&self.addresses.http, &self.client_addr, self.ports.http);
+        found.expect("addresses were verified when the configuration was loaded")
+    }
+
+    /// Where Eureka's protocol listens on a port of its own; nowhere if its port is off.
+    pub fn eureka_listeners(&self) -> Vec<ListenAddress> {
+        let found = listen_addresses(&self.addresses.eureka, &self.client_addr, self.ports.eureka);
         found.expect("addresses were verified when the configuration was loaded")
     }
 

@@ -326,6 +326,10 @@ impl Config {
         }
         if is_dev {
             config.make_dev();
+            // Who runs it in Consul's name expects no port that Consul has not.
+            if called_as == CalledAs::Muster {
+                config.ports.eureka = Port::on(8761);
+            }
         }
         config
     }

@@ -208,11 +208,12 @@ pub fn not_an_address(text: &str) -> String {
     }
 }
 
-fn client_listeners(config: &Config) -> [(&'static str, &str); 3] {
+fn client_listeners(config: &Config) -> [(&'static str, &str); 4] {
     [
         ("addresses.http", &config.addresses.http),
         ("addresses.https", &config.addresses.https),
         ("addresses.dns", &config.addresses.dns),
+        ("addresses.eureka", &config.addresses.eureka),
     ]
 }
 
