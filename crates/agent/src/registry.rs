@@ -168,6 +168,7 @@ pub(crate) fn refuse(error: ProposeError) -> Refusal {
         }
         ProposeError::Busy => Refusal::TooMany("writes are waiting"),
         full @ ProposeError::DiskFull { .. } => Refusal::Unwritable(full.to_string()),
+        stalled @ ProposeError::Stalled { .. } => Refusal::Stalled(stalled.to_string()),
         ProposeError::Unknown => Refusal::Late,
         ProposeError::Voters(why) => Refusal::Invalid(why),
         ProposeError::Stopped => Refusal::Stopping,

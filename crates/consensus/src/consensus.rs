@@ -15,6 +15,7 @@
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use muster_world::{World, blocking};
@@ -45,6 +46,8 @@ pub const COMMAND_BYTES_MAX: usize = 4 << 20;
 /// Most proposals that wait at a time, and most bytes of them.
 const WAITING_MAX: usize = 16 << 10;
 const WAITING_BYTES_MAX: usize = 64 << 20;
+/// How long a full disk may keep a write under way from being decided before it is told so.
+const FULL_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Bytes of a state that travel in one entry while it is replaced.
 const RESTORE_BLOCK: usize = 256 << 10;
@@ -314,8 +317,14 @@ impl Consensus {
             return Err(ProposeError::Stopped);
         }
         let _place = self.wait_in_line(proposal.len())?;
-        let written = timeout_at(deadline, self.engine.write(proposal)).await;
-        written.unwrap_or(Err(ProposeError::Unknown))
+        let written = timeout_at(deadline, self.engine.write(proposal));
+        tokio::select! {
+            biased;
+            written = written => written.unwrap_or(Err(ProposeError::Unknown)),
+            () = self.log.stays_full(FULL_PATIENCE) => {
+                Err(ProposeError::Stalled { folder: self.folder.path().to_owned() })
+            }
+        }
     }
 
     fn wait_in_line(&self, bytes: usize) -> Result<Place<'_>, ProposeError> {

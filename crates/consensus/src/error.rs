@@ -141,6 +141,16 @@ pub enum ProposeError {
         /// Bytes below which nothing is proposed.
         reserve: u64,
     },
+    /// Proposed, and then the disk was full: an operator must make room. It waits for that, and may
+    /// or may not take effect.
+    #[error(
+        "disk full: the write waits for space in {folder}, and may still take effect once there is \
+         some"
+    )]
+    Stalled {
+        /// The data folder.
+        folder: PathBuf,
+    },
     /// Proposed, and not decided when the deadline passed or the leadership changed: it may or
     /// may not take effect.
     #[error("not known whether the write took effect")]

@@ -331,6 +331,8 @@ enum Refused {
     Voters(#[n(0)] String),
     #[n(5)]
     Stopped,
+    #[n(6)]
+    Stalled(#[n(0)] String),
 }
 
 impl From<ProposeError> for Refused {
@@ -344,6 +346,9 @@ impl From<ProposeError> for Refused {
                 Refused::DiskFull(folder.to_string_lossy().into_owned(), free, reserve)
             }
             ProposeError::Unknown | ProposeError::NotLeader(_) => Refused::Unknown,
+            ProposeError::Stalled { folder } => {
+                Refused::Stalled(folder.to_string_lossy().into_owned())
+            }
             ProposeError::Voters(why) => Refused::Voters(why),
             ProposeError::Stopped => Refused::Stopped,
         }
@@ -361,6 +366,7 @@ impl From<Refused> for ProposeError {
             Refused::DiskFull(folder, free, reserve) => {
                 ProposeError::DiskFull { folder: folder.into(), free, reserve }
             }
+            Refused::Stalled(folder) => ProposeError::Stalled { folder: folder.into() },
             // The leader stops with the entry under way or not: the follower cannot tell.
             Refused::Unknown | Refused::Stopped => ProposeError::Unknown,
             Refused::Voters(why) => ProposeError::Voters(why),

@@ -77,6 +77,25 @@ async fn a_disk_that_fills_under_a_write_loses_nothing_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_under_way_is_told_soon_that_the_disk_is_full() {
+    let disk = Memory::new();
+    let settings = Settings { reserve_bytes: 0, ..Settings::default() };
+    let (consensus, applied) = start(&world(&disk), data(), settings).await.unwrap();
+    disk.set_faults(Faults { bytes_max: Some(disk.n_bytes()), ..Faults::default() });
+    let large = Bytes::from(vec![7; 1 << 20]);
+    let began_at = Instant::now();
+    let told = consensus.propose(large.clone(), began_at + Duration::from_secs(60)).await;
+    let Err(ProposeError::Stalled { folder }) = &told else { panic!("{told:?}") };
+    assert_eq!(folder, data());
+    assert!(told.as_ref().unwrap_err().to_string().starts_with("disk full: "), "{told:?}");
+    assert!(began_at.elapsed() < Duration::from_secs(30), "long before its deadline");
+    disk.set_faults(Faults::default());
+    consensus.propose(command(1), soon()).await.unwrap();
+    assert_eq!(applied.commands(), [large, command(1)], "it took effect all the same");
+    consensus.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_sync_ends_the_process_and_acknowledges_nothing() {
     let disk = Memory::new();
     let deaths: Arc<Mutex<Vec<Fatal>>> = Arc::default();

@@ -63,6 +63,7 @@ impl From<Refusal> for Failure {
             Refusal::NoLeader => Failure::internal("No cluster leader"),
             Refusal::Stopping => Failure::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()),
             Refusal::Unwritable(_)
+            | Refusal::Stalled(_)
             | Refusal::Late
             | Refusal::Unsupported(_)
             | Refusal::Internal(_) => Failure::internal(refusal.to_string()),

@@ -42,6 +42,7 @@ impl From<Refusal> for Failure {
             Refusal::TooMany(_)
             | Refusal::NoLeader
             | Refusal::Unwritable(_)
+            | Refusal::Stalled(_)
             | Refusal::Late
             | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::NoDatacenter(_) | Refusal::Unsupported(_) | Refusal::Internal(_) => {

@@ -40,6 +40,10 @@ pub enum Refusal {
     /// The operator must make room or repair; reads go on. State untouched.
     #[error("writes are refused: {0}")]
     Unwritable(String),
+    /// The operator must make room: what was under way waits for it. Whether a command took effect
+    /// is not known.
+    #[error("{0}")]
+    Stalled(String),
     /// The deadline passed. Whether a command took effect is not known.
     #[error("not decided within the time allowed; a write may still take effect")]
     Late,
@@ -57,6 +61,9 @@ pub enum Refusal {
 impl Refusal {
     /// Whether the state may have been touched all the same.
     pub fn may_have_written(&self) -> bool {
-        matches!(self, Refusal::Late | Refusal::Stopping | Refusal::Internal(_))
+        matches!(
+            self,
+            Refusal::Stalled(_) | Refusal::Late | Refusal::Stopping | Refusal::Internal(_)
+        )
     }
 }

@@ -28,13 +28,13 @@ mod tests;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use muster_world::{File, World};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use self::record::{HEADER, Kind};
 use self::vote::{Vote, VoteFile};
@@ -104,6 +104,10 @@ pub(crate) struct Log {
     free: AtomicU64,
     is_looking_for_space: AtomicBool,
     stalled: Notify,
+    /// Whether the last group found the disk full and waits.
+    is_full: watch::Sender<bool>,
+    /// How often it did since.
+    n_stalls: AtomicU32,
     n_syncs: AtomicU64,
     n_entries: AtomicU64,
 }
@@ -335,6 +339,21 @@ impl Log {
             self.fail(io::Error::new(error.kind(), error.to_string()));
         }
         saved
+    }
+
+    /// Waits until the disk has been full for so long that who waits for a write is better told.
+    pub(crate) async fn stays_full(&self, patience: Duration) {
+        let mut is_full = self.is_full.subscribe();
+        loop {
+            if is_full.wait_for(|is_full| *is_full).await.is_err() {
+                // The sender lives as long as this log.
+                return std::future::pending().await;
+            }
+            let emptied = is_full.wait_for(|is_full| !is_full);
+            if tokio::time::timeout(patience, emptied).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Starts the job again some time after it found the disk full. Runs as long as the log.

@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use muster_world::{File, Open, World};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::record::Kind;
 use super::segment::{self, Found, Opening, START, Scan};
@@ -59,6 +59,8 @@ impl Log {
             free: AtomicU64::new(u64::MAX),
             is_looking_for_space: AtomicBool::new(false),
             stalled: Notify::new(),
+            is_full: watch::Sender::new(false),
+            n_stalls: AtomicU32::new(0),
             n_syncs: AtomicU64::new(0),
             n_entries: AtomicU64::new(0),
             state: Mutex::new(state),

@@ -19,6 +19,9 @@ use crate::term_id::EntryId;
 /// Buffers larger than this are given back after use.
 const BUFFER_KEPT: usize = 256 << 10;
 
+/// How often a full disk is met between two lines about it: ten seconds.
+const STALLS_A_LINE: u32 = 100;
+
 /// The segment that is being filled.
 pub(crate) struct Writer {
     pub(super) node: u64,
@@ -48,19 +51,38 @@ impl Log {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(group) = writer.unfinished.take().or_else(|| self.next_group()) {
             match self.write(&mut writer, &group) {
-                Ok(places) => self.settle(&writer, group, &places),
+                Ok(places) => {
+                    self.recover();
+                    self.settle(&writer, group, &places);
+                }
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                    tracing::error!(folder = %self.folder.display(), "disk full: writes wait for space");
-                    self.free.store(0, Ordering::Relaxed);
                     writer.unfinished = Some(group);
-                    self.stalled.notify_one();
-                    return;
+                    return self.stall();
                 }
                 Err(error) => {
                     let error = self.fail(error);
                     refuse(group, &error);
                 }
             }
+        }
+    }
+
+    /// The disk is full: the group at hand waits, and is tried again some time later. Said when it
+    /// begins and now and then while it lasts.
+    fn stall(&self) {
+        if self.n_stalls.fetch_add(1, Ordering::Relaxed).is_multiple_of(STALLS_A_LINE) {
+            tracing::error!(folder = %self.folder.display(), "disk full: writes wait for space");
+        }
+        self.free.store(0, Ordering::Relaxed);
+        self.is_full.send_replace(true);
+        self.stalled.notify_one();
+    }
+
+    /// There is room again, if there was none.
+    fn recover(&self) {
+        if self.n_stalls.swap(0, Ordering::Relaxed) > 0 {
+            tracing::info!(folder = %self.folder.display(), "there is space again: writes go on");
+            self.is_full.send_replace(false);
         }
     }
 
