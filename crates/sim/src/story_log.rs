@@ -27,17 +27,22 @@ pub(crate) fn tell_into(trace: &Trace) {
     STORY.set(wants_logs.then(|| trace.clone()));
 }
 
+/// Libraries stay out: their lines may carry readings of the real clock.
+fn belongs(metadata: &Metadata<'_>) -> bool {
+    let is_ours = metadata.target().starts_with("muster");
+    is_ours && metadata.is_event() && *metadata.level() <= Level::DEBUG
+}
+
 struct StoryLog;
 
 impl Subscriber for StoryLog {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let is_ours = metadata.target().starts_with("muster");
-        let is_event = metadata.is_event() && *metadata.level() <= Level::DEBUG;
-        if is_ours && is_event { Interest::sometimes() } else { Interest::never() }
+        if belongs(metadata) { Interest::sometimes() } else { Interest::never() }
     }
 
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        STORY.with_borrow(Option::is_some)
+    /// Asked for what belongs, and also for what another thread is registering at this moment.
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        belongs(metadata) && STORY.with_borrow(Option::is_some)
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -78,5 +83,39 @@ impl Visit for Line {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers for the target it was made for.
+    struct Of(&'static str);
+
+    impl tracing::Callsite for Of {
+        fn set_interest(&self, _: Interest) {}
+
+        fn metadata(&self) -> &Metadata<'_> {
+            unreachable!("asked only by registration, which this test leaves out")
+        }
+    }
+
+    static ENGINE: Of = Of("openraft::engine");
+    static OURS: Of = Of("muster_agent::agent");
+
+    fn event(callsite: &'static Of) -> Metadata<'static> {
+        let fields =
+            tracing::field::FieldSet::new(&["message"], tracing::callsite::Identifier(callsite));
+        let kind = tracing::metadata::Kind::EVENT;
+        Metadata::new("event", callsite.0, Level::INFO, None, None, None, fields, kind)
+    }
+
+    /// While one thread registers a callsite, tracing lets every other one ask `enabled` alone.
+    #[test]
+    fn a_line_of_a_library_is_refused_even_before_its_callsite_is_known() {
+        tell_into(&Trace::new(Telling::Everything));
+        assert!(StoryLog.enabled(&event(&OURS)));
+        assert!(!StoryLog.enabled(&event(&ENGINE)));
     }
 }
