@@ -50,7 +50,7 @@ fn print_load() {
 
 fn print_detection() {
     for (name, settings) in variants() {
-        let found = detection(1_000, 10, &settings, 1);
+        let found = detection(1_000, 25, &settings, 1);
         let [first, all] = [&found.first, &found.all].map(|times| {
             format!("p50 {:.1} p99 {:.1}", quantile(times, 0.5), quantile(times, 0.99))
         });

@@ -20,6 +20,8 @@ pub struct Settings {
     /// The shortest suspicion, in probe intervals, for each power of ten of members. More gives the
     /// slow more time to refute and the failed more time to go unnoticed.
     pub suspicion_mult: f64,
+    /// The shortest suspicion in a pool so small that the above would be less.
+    pub suspicion_min: Duration,
     /// The rules that keep a slow member from accusing healthy ones.
     pub lifeguard: Lifeguard,
     /// Between two rounds of telling rumors, when there are any.
@@ -83,7 +85,8 @@ impl Settings {
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_millis(500),
             indirect_probes: 3,
-            suspicion_mult: 2.0,
+            suspicion_mult: 1.8,
+            suspicion_min: Duration::from_secs(3),
             lifeguard: Lifeguard::on(),
             gossip_interval: Duration::from_millis(200),
             gossip_nodes: 3,
@@ -109,6 +112,7 @@ impl Settings {
             probe_interval: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(3),
             suspicion_mult: 3.0,
+            suspicion_min: Duration::from_secs(15),
             gossip_interval: Duration::from_millis(500),
             gossip_nodes: 4,
             gossip_to_failed_for: Duration::from_secs(60),
@@ -125,6 +129,7 @@ impl Settings {
             probe_interval: Duration::from_millis(100),
             probe_timeout: Duration::from_millis(50),
             suspicion_mult: 4.0,
+            suspicion_min: Duration::from_millis(300),
             gossip_interval: Duration::from_millis(20),
             push_pull_interval: Duration::from_secs(3),
             catch_up_interval: Duration::from_millis(100),

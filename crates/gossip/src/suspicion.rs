@@ -12,7 +12,7 @@ use crate::settings::Settings;
 
 /// Times its shortest that a suspicion is in a pool of too few members to confirm it: there is one
 /// witness less than in any other, and the pool is small enough to wait.
-const UNCONFIRMED: u32 = 2;
+const UNCONFIRMED: f64 = 1.5;
 /// Times its longest that a suspicion may last where nobody at all is heard.
 const PATIENCE: u32 = 4;
 
@@ -43,7 +43,8 @@ impl Suspicion {
         now: Moment,
     ) -> Suspicion {
         let scale = (n_active.max(1) as f64).log10().max(1.0);
-        let shortest = settings.probe_interval.mul_f64(settings.suspicion_mult * scale);
+        let scaled = settings.probe_interval.mul_f64(settings.suspicion_mult * scale);
+        let shortest = scaled.max(settings.suspicion_min);
         let lifeguard = &settings.lifeguard;
         // The suspect and this member itself confirm nothing.
         let others = n_active.saturating_sub(2);
@@ -53,7 +54,7 @@ impl Suspicion {
             started_at: now,
             shortest,
             longest: shortest.mul_f64(lifeguard.suspicion_max_mult),
-            alone: if is_confirmable { shortest } else { shortest * UNCONFIRMED },
+            alone: if is_confirmable { shortest } else { shortest.mul_f64(UNCONFIRMED) },
             needed,
             suspecters: vec![from],
             grace: Duration::ZERO,
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn one_alarm_counts_at_a_time() {
-        let settings = Settings::lan();
+        let settings = Settings { suspicion_mult: 2.0, ..Settings::lan() };
         let at = |seconds| Moment::after_start(Duration::from_secs(seconds));
         let mut suspicion = Suspicion::begin(&settings, 100, name("a"), at(0));
         assert_eq!((suspicion.ends_at(), suspicion.alarm(at(1))), (at(24), None));
@@ -153,16 +154,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_twice_the_shortest_where_nobody_could_confirm() {
+    fn it_is_longer_than_the_shortest_where_nobody_could_confirm() {
         let settings = Settings::lan();
         let suspicion = Suspicion::begin(&settings, 3, name("a"), Moment::default());
-        assert_eq!(seconds(&suspicion), 2.0 * settings.suspicion_mult);
+        assert_eq!(seconds(&suspicion), 4.5);
     }
 
     #[test]
     fn it_grows_with_the_logarithm_of_the_pool() {
-        let settings =
-            Settings { suspicion_mult: 4.0, lifeguard: Lifeguard::off(), ..Settings::lan() };
+        let lifeguard = Lifeguard::off();
+        let settings = Settings { suspicion_mult: 4.0, lifeguard, ..Settings::lan() };
         let lasts = |n| seconds(&Suspicion::begin(&settings, n, name("a"), Moment::default()));
         assert_eq!((lasts(5), lasts(100), lasts(1_000)), (4.0, 8.0, 12.0));
     }

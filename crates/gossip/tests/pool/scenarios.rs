@@ -16,7 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Plain SWIM with the timing of memberlist's LAN defaults.
 pub(crate) fn plain() -> Settings {
-    Settings { suspicion_mult: 4.0, lifeguard: Lifeguard::off(), ..Settings::lan() }
+    with_timing_of_memberlist(Lifeguard::off())
 }
 
 /// memberlist's LAN defaults: Lifeguard, but suspicions twice as long, no grace after a stall.
@@ -28,7 +28,12 @@ pub(crate) fn memberlist() -> Settings {
         prompt: false,
         ..Lifeguard::on()
     };
-    Settings { suspicion_mult: 4.0, lifeguard, ..Settings::lan() }
+    with_timing_of_memberlist(lifeguard)
+}
+
+fn with_timing_of_memberlist(lifeguard: Lifeguard) -> Settings {
+    let (suspicion_mult, suspicion_min) = (4.0, Duration::ZERO);
+    Settings { suspicion_mult, suspicion_min, lifeguard, ..Settings::lan() }
 }
 
 /// What a quiet pool costs each member a second.
