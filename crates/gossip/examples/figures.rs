@@ -1,7 +1,7 @@
 //! The figures of docs/decisions/gossip-engine.md: what Lifeguard is worth against plain SWIM, and
 //! what a pool costs. All in virtual time and from fixed seeds, so a run gives the same numbers.
 //!
-//! `cargo run --release -p muster-gossip --example figures -- load detection bursts slow bootstrap`
+//! `cargo run --release -p muster-gossip --example figures -- load detection bursts slow bootstrap large`
 
 #![allow(clippy::print_stdout, reason = "it is there to print")]
 
@@ -22,12 +22,13 @@ use scenarios::{
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let figures: [(&str, fn()); 5] = [
+    let figures: [(&str, fn()); 6] = [
         ("load", print_load),
         ("detection", print_detection),
         ("bursts", print_bursts),
         ("slow", print_slow),
-        ("bootstrap", print_bootstrap),
+        ("bootstrap", || print_bootstrap(&[100, 500, 1_000])),
+        ("large", || print_bootstrap(&[2_000])),
     ];
     for (name, print) in figures {
         if wanted.is_empty() || wanted.iter().any(|want| want == name) {
@@ -82,8 +83,8 @@ fn print_slow() {
     }
 }
 
-fn print_bootstrap() {
-    for n in [100, 500, 1_000, 2_000] {
+fn print_bootstrap(sizes: &[usize]) {
+    for &n in sizes {
         let bootstrap = bootstrap(n, &Settings::lan(), 1);
         let log2 = (n as f64).log2();
         println!(

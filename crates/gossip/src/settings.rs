@@ -35,7 +35,8 @@ pub struct Settings {
     /// Between two push-pulls that a member begins, up to 32 members; grows with the logarithm.
     /// Zero switches them off.
     pub push_pull_interval: Duration,
-    /// How soon a push-pull follows one that taught much. Zero switches this off.
+    /// How soon others follow a push-pull that taught much, which a pool that begins at once needs.
+    /// Zero switches this off.
     pub catch_up_interval: Duration,
     /// How long a push-pull may take.
     pub exchange_timeout: Duration,
@@ -93,7 +94,7 @@ impl Settings {
             gossip_to_failed_for: Duration::from_secs(30),
             retransmit_mult: 4,
             push_pull_interval: Duration::from_secs(30),
-            catch_up_interval: Duration::from_secs(1),
+            catch_up_interval: Duration::from_millis(500),
             exchange_timeout: Duration::from_secs(10),
             join_attempts: 3,
             join_retry_interval: Duration::from_secs(1),
@@ -117,6 +118,7 @@ impl Settings {
             gossip_nodes: 4,
             gossip_to_failed_for: Duration::from_secs(60),
             push_pull_interval: Duration::from_secs(60),
+            catch_up_interval: Duration::from_secs(2),
             exchange_timeout: Duration::from_secs(30),
             leave_announce: Duration::from_millis(1500),
             ..Settings::lan()
@@ -132,7 +134,7 @@ impl Settings {
             suspicion_min: Duration::from_millis(300),
             gossip_interval: Duration::from_millis(20),
             push_pull_interval: Duration::from_secs(3),
-            catch_up_interval: Duration::from_millis(100),
+            catch_up_interval: Duration::from_millis(50),
             exchange_timeout: Duration::from_secs(2),
             join_retry_interval: Duration::from_millis(100),
             reconnect_interval: Duration::from_millis(1500),

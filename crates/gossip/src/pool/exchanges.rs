@@ -21,16 +21,28 @@ use crate::wire::{Exchange, Known};
 use super::Pool;
 use super::leaves::Phase;
 
-/// A push-pull that taught less than this taught nothing worth another.
+/// A push-pull that taught less than this taught nothing worth others.
 const LEARNED_MIN: u64 = 3;
 /// One that taught a smaller share of the pool than this neither.
 const LEARNED_ONE_IN: u64 = 50;
+/// Once others follow, they do until so many in a row taught nothing.
+const FRUITLESS_MAX: u32 = 2;
 
 /// The exchanges that this member began and that have no answer yet.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     pending: BTreeMap<u64, Pending>,
     n_begun: u64,
+    catching_up: Option<CatchingUp>,
+}
+
+/// Push-pulls that follow each other, because one taught much.
+#[derive(Debug)]
+struct CatchingUp {
+    /// How many may still follow: twice the logarithm of the pool is enough for an epidemic.
+    n_left: u32,
+    /// How many in a row taught nothing.
+    n_fruitless: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -203,12 +215,22 @@ impl Pool {
         is_another.then_some(me.profile.address)
     }
 
+    /// After a push-pull: whether another should follow soon.
     fn catch_up_after(&mut self, n_learned: u64, now: Moment) {
-        let is_much =
-            n_learned >= LEARNED_MIN && n_learned * LEARNED_ONE_IN >= self.members.len() as u64;
-        if is_much && !self.armed.catch_up && !self.settings.catch_up_interval.is_zero() {
+        let n = self.members.len() as u64;
+        let is_much = n_learned >= LEARNED_MIN && n_learned * LEARNED_ONE_IN >= n;
+        if is_much && self.exchanges.catching_up.is_none() {
+            let n_left = 2 * (n + 1).ilog2() + FRUITLESS_MAX;
+            self.exchanges.catching_up = Some(CatchingUp { n_left, n_fruitless: 0 });
+        }
+        let Some(state) = &mut self.exchanges.catching_up else { return };
+        state.n_fruitless = if n_learned == 0 { state.n_fruitless + 1 } else { 0 };
+        state.n_left = state.n_left.saturating_sub(1);
+        let interval = self.settings.catch_up_interval;
+        if state.n_fruitless >= FRUITLESS_MAX || state.n_left == 0 || interval.is_zero() {
+            self.exchanges.catching_up = None;
+        } else if !self.armed.catch_up {
             self.armed.catch_up = true;
-            let interval = self.settings.catch_up_interval;
             let at = now + interval / 2 + self.up_to(interval);
             self.timers.set(at, Timer::CatchUp);
         }
