@@ -55,6 +55,7 @@ mod questions;
 mod rumors;
 mod upkeep;
 
+pub use joins::JoinError;
 pub use leaves::ForceLeaveError;
 
 /// What a pool is made of.
