@@ -14,7 +14,7 @@ use muster_front_dns as dns;
 use muster_front_eureka as eureka;
 use muster_listen::{Census, Handler, Limits};
 use muster_registry::Door;
-use muster_world::{Address, Memory, Real, World};
+use muster_world::{Address, Memory, Permit, Real, World};
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::config::listeners::ListenAddress;
 use crate::identity;
 use crate::reload::{Reload, Told};
+use crate::sockets;
 use crate::translate;
 use crate::watches::Watches;
 use crate::web::Web;
@@ -67,8 +68,9 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
 
     let data_folder = translate::data_folder(config);
     let (folder, identity) = identity::open(&world, &data_folder, config).await?;
-    let http = bind_http("HTTP", config.http_listeners(), &*host)?;
-    let eureka_at = bind_http("Eureka", config.eureka_listeners(), &*host)?;
+    let permit = sockets::permit(&*host, &config.unix_sockets)?;
+    let http = bind_http("HTTP", config.http_listeners(), permit, &*host)?;
+    let eureka_at = bind_http("Eureka", config.eureka_listeners(), permit, &*host)?;
     let sockets = bind_dns(config, &*host)?;
     let ports = Ports::bind(&*host, &translate::ports(config, &identity)?)
         .map_err(|failed| cannot_bind(failed.what, &failed.at.to_string(), &failed.error))?;
@@ -179,6 +181,7 @@ fn world_of_data(host: &Arc<dyn World>, launch: &Launch) -> Arc<dyn World> {
 fn bind_http(
     what: &str,
     at: Vec<ListenAddress>,
+    permit: Permit,
     host: &dyn World,
 ) -> Result<Vec<Box<dyn muster_listen::Listener>>, String> {
     let bind = |at: ListenAddress| {
@@ -186,7 +189,15 @@ fn bind_http(
             ListenAddress::Tcp(address) => Address::Inet(address),
             ListenAddress::Unix(path) => Address::Unix(path),
         };
-        host.listen(&address).map_err(|error| cannot_bind(what, &address.to_string(), &error))
+        let bound = host.listen(&address);
+        let bound = bound.map_err(|error| cannot_bind(what, &address.to_string(), &error))?;
+        if let Address::Unix(path) = &address {
+            host.permit(path, permit).map_err(|error| {
+                let path = path.display();
+                format!("unix_sockets: {path} cannot be given its owner or mode: {error}")
+            })?;
+        }
+        Ok(bound)
     };
     at.into_iter().map(bind).collect()
 }

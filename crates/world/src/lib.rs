@@ -11,6 +11,7 @@
 //! Left out on purpose: signals and child processes, which belong to the binary and to the check
 //! runners, and TLS, which is `listen`'s.
 
+mod addresses;
 pub mod facts;
 pub mod files;
 pub mod memory;
@@ -21,6 +22,6 @@ pub mod world;
 
 pub use files::{File, Files, Open};
 pub use memory::Memory;
-pub use net::{Address, Datagram, Listener, Stream};
+pub use net::{Address, Datagram, Listener, Permit, Stream};
 pub use real::Real;
 pub use world::{World, blocking};

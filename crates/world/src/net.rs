@@ -37,6 +37,17 @@ impl From<SocketAddr> for Address {
     }
 }
 
+/// Whose a Unix socket is, and who may use it. What is not said stays as the machine makes it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Permit {
+    /// The owner's id.
+    pub user: Option<u32>,
+    /// The group's id.
+    pub group: Option<u32>,
+    /// The permission bits.
+    pub mode: Option<u32>,
+}
+
 /// What a stream can do.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 

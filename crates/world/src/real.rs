@@ -3,9 +3,10 @@
 //! Two switches only: which files to use (those of the machine, or [`crate::Memory`] for an
 //! agent that leaves nothing behind), and nothing else.
 
+use std::fs::Permissions;
 use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 
 use crate::facts::{Machine, Process};
 use crate::files::Files;
-use crate::net::{Address, Datagram, Listener, Stream};
+use crate::net::{Address, Datagram, Listener, Permit, Stream};
 use crate::real_files::RealFiles;
 use crate::world::{Connecting, Resolving, Work, World};
 
@@ -79,6 +80,16 @@ impl World for Real {
         }
     }
 
+    fn permit(&self, socket: &Path, permit: Permit) -> io::Result<()> {
+        if permit.user.is_some() || permit.group.is_some() {
+            std::os::unix::fs::chown(socket, permit.user, permit.group)?;
+        }
+        match permit.mode {
+            None => Ok(()),
+            Some(mode) => std::fs::set_permissions(socket, Permissions::from_mode(mode)),
+        }
+    }
+
     fn connect(&self, to: &Address) -> Connecting {
         let to = to.clone();
         Box::pin(async move {
@@ -121,6 +132,10 @@ impl World for Real {
     fn start_blocking(&self, work: Work) {
         // Nobody waits for the handle: results travel inside the work.
         drop(tokio::task::spawn_blocking(work));
+    }
+
+    fn addresses(&self) -> io::Result<Vec<IpAddr>> {
+        crate::addresses::of_machine()
     }
 
     fn machine(&self, folder: &Path) -> Machine {

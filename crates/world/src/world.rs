@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::facts::{Machine, Process};
 use crate::files::Files;
-use crate::net::{Address, Datagram, Listener, Stream};
+use crate::net::{Address, Datagram, Listener, Permit, Stream};
 
 /// Work that may block its thread.
 pub type Work = Box<dyn FnOnce() + Send + 'static>;
@@ -44,6 +44,13 @@ pub trait World: Send + Sync + 'static {
     /// Accepts streams at an address. Port 0 takes a free port, which the listener can tell.
     fn listen(&self, at: &Address) -> io::Result<Box<dyn Listener>>;
 
+    /// Says whose a Unix socket that was bound is, and who may use it. A world without them has
+    /// nobody to keep out.
+    fn permit(&self, socket: &Path, permit: Permit) -> io::Result<()> {
+        let _ = (socket, permit);
+        Ok(())
+    }
+
     /// Opens a stream to an address.
     fn connect(&self, to: &Address) -> Connecting;
 
@@ -59,6 +66,12 @@ pub trait World: Send + Sync + 'static {
 
     /// Runs work that may block, on a thread of a pool. Must be called inside the runtime.
     fn start_blocking(&self, work: Work);
+
+    /// The addresses of the machine's interfaces that are up, without the loopback's. A world that
+    /// has no interfaces of its own tells none.
+    fn addresses(&self) -> io::Result<Vec<IpAddr>> {
+        Ok(Vec::new())
+    }
 
     /// What the machine looks like, and the disk of a folder.
     fn machine(&self, folder: &Path) -> Machine;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use muster_world::{Address, Real, World, blocking};
+use muster_world::{Address, Permit, Real, World, blocking};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn loopback() -> SocketAddr {
@@ -102,4 +102,29 @@ fn seeds_differ_and_the_clock_is_past_the_year_this_was_written() {
     let world = Real::new();
     assert_ne!(world.seed(), world.seed());
     assert!(world.wall_clock().as_secs() > 1_700_000_000);
+}
+
+#[test]
+fn the_machines_own_addresses_are_no_loopback_and_can_be_bound() {
+    // A machine without a network has none, and one without /proc tells none.
+    for address in Real::new().addresses().unwrap_or_default() {
+        assert!(!address.is_loopback() && !address.is_unspecified(), "{address}");
+        if address.is_ipv4() {
+            std::net::UdpSocket::bind((address, 0)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_socket_has_the_permissions_that_it_was_given() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let world = Real::new();
+    let path = scratch("permit").join("socket");
+    let _held = world.listen(&Address::Unix(path.clone())).unwrap();
+    let own = std::fs::metadata(&path).unwrap();
+    let permit = Permit { user: Some(own.uid()), group: Some(own.gid()), mode: Some(0o640) };
+    world.permit(&path, permit).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    world.permit(&path, Permit::default()).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
 }

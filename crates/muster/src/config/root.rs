@@ -50,7 +50,8 @@ settings! {
         bind_addr: String = "127.0.0.1".into(),
         /// The addresses that clients reach HTTP and DNS at, separated by spaces.
         client_addr: String = "127.0.0.1".into(),
-        /// The address told to other agents, if it is not the one bound to.
+        /// The address told to other agents, if it is not the one bound to. Where all are bound
+        /// (0.0.0.0, ::) and none is named, the machine's one private IPv4, or public IPv6, address.
         advertise_addr: String = String::new(),
         /// The IPv4 address told to other agents.
         advertise_addr_ipv4: String = String::new(),
