@@ -266,9 +266,12 @@ impl Consensus {
         let mut news = self.leadership.clone();
         news.mark_unchanged();
         let moment = (Instant::now() + RETRY_AFTER).min(deadline);
-        // Without news a moment has passed, and that is reason enough to look again.
-        let _ = timeout_at(moment, news.changed()).await;
-        Ok(())
+        match timeout_at(moment, news.changed()).await {
+            // The engine has died, and nothing will ever be heard of any leader.
+            Ok(Err(_closed)) => Err(ProposeError::Stopped),
+            // Without news a moment has passed, and that is reason enough to look again.
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
     }
 }
 
