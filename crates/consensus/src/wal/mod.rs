@@ -78,7 +78,7 @@ impl Default for Sizes {
 impl Sizes {
     /// Bytes of a segment that was just begun.
     fn first_zeros(&self) -> u64 {
-        self.ahead.min(self.segment).max(segment::START as u64)
+        self.ahead.min(self.segment).max(1).next_multiple_of(segment::SECTOR as u64)
     }
 }
 

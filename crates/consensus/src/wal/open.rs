@@ -2,7 +2,9 @@
 //!
 //! Nothing is written before everything was read and found sound. What is written then: zeros
 //! over a torn tail, a first segment, and the removal of segments that a snapshot made needless
-//! and a power cut brought back.
+//! and a power cut brought back. What was read is synced first: a process that died of a sync that
+//! failed leaves bytes that can be read and are not on disk, and whatever is written after them
+//! could survive a power cut without them.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -94,6 +96,10 @@ impl Log {
 fn read_segments(world: &dyn World, folder: &Path, node: u64) -> Result<Vec<Read>, StartError> {
     let names =
         world.files().list(folder).map_err(|error| StartError::machine("list", folder, error))?;
+    world
+        .files()
+        .sync_folder(folder)
+        .map_err(|error| StartError::machine("sync", folder, error))?;
     let mut sequences: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
     sequences.sort_unstable();
     let chain =
@@ -121,6 +127,7 @@ fn read_segment(
     let read = || {
         let bytes = world.files().read(&path, SEGMENT_BYTES_MAX)?;
         let file: Arc<dyn File> = world.files().open(&path, Open::Write)?.into();
+        file.sync()?;
         Ok((bytes, file))
     };
     let (bytes, file) = read().map_err(|error| StartError::machine("read", &path, error))?;

@@ -30,7 +30,7 @@ use crate::term_id::EntryId;
 pub(crate) const START: usize = 64;
 
 /// Bytes that a disk writes whole or not at all.
-const SECTOR: usize = 512;
+pub(crate) const SECTOR: usize = 512;
 
 const MAGIC: &[u8; 8] = b"musterwl";
 const FORMAT: u32 = 1;

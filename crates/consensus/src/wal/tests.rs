@@ -292,6 +292,34 @@ async fn a_failed_sync_acknowledges_nothing_ever_again_and_is_fatal() {
     assert!(matches!(deaths.lock().unwrap()[..], [Fatal::Log(_)]));
 }
 
+/// Each life reads what the one before wrote and could not sync; only the last can sync again.
+#[tokio::test]
+async fn what_a_failed_sync_left_behind_is_never_built_on() {
+    for seed in 0..60 {
+        let disk = Memory::new();
+        {
+            let (_folder, log) = open(&disk).unwrap();
+            append(&log, 0..3).await;
+        }
+        let mut disk = disk.kill();
+        for _life in 0..4 {
+            // A process that has begun may find out only when it writes.
+            let opened = open(&disk);
+            disk.set_faults(Faults { syncs_fail: true, ..Faults::default() });
+            let Ok((_folder, log)) = opened else { continue };
+            let next = read_all(&log).len() as u64;
+            let more = entries(next..next + 4).into_iter();
+            assert!(durably(|done| log.append(more, done)).await.is_err());
+            let _ = log.save_vote(Vote { term: next, candidate: 1, is_committed: false });
+            disk = disk.kill();
+        }
+        disk.set_faults(Faults::default());
+        let disk = disk.power_cut(seed);
+        let (_folder, log) = open(&disk).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(read_all(&log)[..3], entries(0..3), "seed {seed}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_is_waited_out() {
     let disk = Memory::new();

@@ -44,9 +44,11 @@ impl VoteFile {
         files.replace(path, &bytes)
     }
 
-    /// Opens the file and reads the later of its slots.
+    /// Opens the file and reads the later of its slots. A slot that a process wrote before a sync
+    /// failed is synced first: the next vote goes over the other one.
     pub(crate) fn open(files: &dyn Files, path: &Path) -> io::Result<VoteFile> {
         let file = files.open(path, Open::Write)?;
+        file.sync()?;
         let mut slots = [(0, None); 2];
         for (slot, offset) in slots.iter_mut().zip([0, SLOT_DISTANCE]) {
             let mut bytes = [0; SLOT_BYTES];

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 use muster_world::{File, Open};
 
 use super::record::{self, Kind};
-use super::segment::{Opening, START};
+use super::segment::{Opening, SECTOR, START};
 use super::{Done, Log, Op, Place, Segment};
 use crate::term_id::EntryId;
 
@@ -146,10 +146,12 @@ impl Log {
         Ok(())
     }
 
-    /// Writes zeros so far that the group and a seal fit, and some more to come.
+    /// Writes zeros so far that the group and a seal fit, and some more to come. The file always ends
+    /// with a whole sector: one that does not was cut short.
     fn zero_ahead(&self, writer: &mut Writer, end: u64) -> io::Result<()> {
         let upto =
             (end + self.sizes.ahead).min(self.sizes.segment).max(end + record::size(0) as u64);
+        let upto = upto.next_multiple_of(SECTOR as u64).max(writer.zeroed);
         let zeros = vec![0; (upto - writer.zeroed) as usize];
         writer.file.write_all_at(&zeros, writer.zeroed)?;
         writer.zeroed = upto;
