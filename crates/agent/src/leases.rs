@@ -165,7 +165,8 @@ impl Agent {
     ///
     /// The renewal is noted first and leadership confirmed after it: a leader that has been deposed
     /// acknowledges nothing, and one that is deposed later had the lease when its successor granted
-    /// it a full term.
+    /// it a full term. A leader that was just elected may not have applied yet that an earlier one
+    /// let the lease expire: the lease has to be there once all that is confirmed has been applied.
     pub(crate) async fn renew_as_leader(
         &self,
         id: &LeaseId,
@@ -181,7 +182,13 @@ impl Agent {
         loop {
             let seen = self.shared.hub.published();
             match self.leases.renew_once(&self.shared, id) {
-                Ok(Renewal::Renewed) => break,
+                Ok(Renewal::Renewed) => {
+                    self.catch_up_as_leader(deadline).await?;
+                    if term_of(&self.shared.state.load(), id).is_some() {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 Ok(_expiring) => {}
                 // A leader that was just elected may not have seen it yet.
                 Err(unknown) if self.catch_up_as_leader(deadline).await? <= seen => {
@@ -192,7 +199,6 @@ impl Agent {
             let mut changes = self.shared.hub.changes(std::slice::from_ref(&scope), seen);
             timeout_at(deadline, changes.touched()).await.map_err(|_| Refusal::Late)?;
         }
-        self.consensus.confirm_here(deadline).await.map(drop).map_err(refuse)
     }
 
     /// Waits until the state has all that was decided under earlier leaders; gives its index.
