@@ -1,8 +1,9 @@
 //! `cargo xtask sim`: many simulated runs, each from one seed.
 //!
 //! The seeds are handed out in chunks to one process per core: a simulation runs in one thread. What
-//! is done is noted in `target/sim`, so that a long sweep can be stopped and resumed. A run that
-//! goes wrong prints its story and the one command that replays it.
+//! is done is noted in `target/sim-notes`, so that a long sweep can be stopped and resumed. A run that
+//! goes wrong prints its story and the one command that replays it. With `--plants` the servers seem
+//! to make known mistakes, and a mistake that no seed shows is what goes wrong.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
@@ -11,12 +12,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use crate::conformance::Tally;
 use crate::{Failure, repository};
 
-pub(crate) const SAYS: &str = "Simulates servers under faults: --seeds N --from S --time T --servers N --jobs J --resume, or --seed S.";
+pub(crate) const SAYS: &str = "Simulates servers under faults: --seeds N --from S --time T --servers N --jobs J --resume --twice --plants, or --seed S.";
+
+/// What `cargo xtask test` simulates: its name, the seeds, and how.
+const QUICK: &[(&str, u64, &[&str])] = &[
+    ("a server alone keeps its promises", 100, &["--servers", "1"]),
+    ("three servers keep their promises", 200, &["--servers", "3"]),
+    ("five servers keep their promises", 20, &["--servers", "5"]),
+    ("a seed gives the same trace again", 8, &["--servers", "3", "--twice"]),
+    ("planted mistakes are found", PLANT_SEEDS, &["--servers", "3", "--plants"]),
+];
+/// Seeds after which a planted mistake counts as hidden.
+const PLANT_SEEDS: u64 = 60;
 
 /// Seeds of one chunk.
-const CHUNK: u64 = 25;
+const CHUNK: u64 = 10;
 /// How often running processes are looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -30,6 +43,14 @@ struct Wish {
     passed: Vec<String>,
 }
 
+impl Wish {
+    /// Seeds that one process does: all where it looks for one that shows a mistake.
+    fn chunk(&self) -> u64 {
+        let are_plants = self.passed.iter().any(|flag| flag == "--plants");
+        if are_plants { self.n_seeds.max(1) } else { CHUNK }
+    }
+}
+
 /// Entry of the chore.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let binary = build()?;
@@ -41,6 +62,22 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     sweep(&parse(arguments)?, &binary)
 }
 
+/// Some hundred runs, for `cargo xtask test`. Each kind of them counts as one test.
+pub(crate) fn quick(tally: &mut Tally) -> Result<(), Failure> {
+    let binary = build()?;
+    for (name, n_seeds, passed) in QUICK {
+        let mut wish = parse(&[])?;
+        wish.n_seeds = *n_seeds;
+        wish.passed = passed.iter().map(|flag| (*flag).to_owned()).collect();
+        println!("sim: {name}, {n_seeds} seeds");
+        match sweep(&wish, &binary) {
+            Ok(()) => tally.n_passed += 1,
+            Err(_told) => tally.n_failed += 1,
+        }
+    }
+    Ok(())
+}
+
 fn parse(arguments: &[String]) -> Result<Wish, Failure> {
     let n_jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let mut wish = Wish { from: 0, n_seeds: 200, n_jobs, resumes: false, passed: Vec::new() };
@@ -50,7 +87,7 @@ fn parse(arguments: &[String]) -> Result<Wish, Failure> {
             wish.resumes = true;
             continue;
         }
-        if flag == "--twice" {
+        if flag == "--twice" || flag == "--plants" {
             wish.passed.push(flag.clone());
             continue;
         }
@@ -71,11 +108,11 @@ fn parse(arguments: &[String]) -> Result<Wish, Failure> {
 fn build() -> Result<PathBuf, Failure> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "-p", "muster-sim"])
+        .args(["build", "--quiet", "--profile", "sim", "-p", "muster-sim"])
         .current_dir(repository::root())
         .status();
     match status {
-        Ok(status) if status.success() => Ok(repository::root().join("target/release/muster-sim")),
+        Ok(status) if status.success() => Ok(repository::root().join("target/sim/muster-sim")),
         Ok(status) => Err(Failure::NotInOrder(format!("cargo build ended with {status}"))),
         Err(error) => Err(Failure::NotInOrder(format!("cargo build: {error}"))),
     }
@@ -85,11 +122,12 @@ fn sweep(wish: &Wish, binary: &Path) -> Result<(), Failure> {
     let notes = notes_of(wish);
     let done = if wish.resumes { read_notes(&notes) } else { BTreeSet::new() };
     let mut waiting: VecDeque<u64> = (wish.from..wish.from.saturating_add(wish.n_seeds))
-        .step_by(CHUNK as usize)
+        .step_by(wish.chunk() as usize)
         .filter(|first| !done.contains(first))
         .collect();
     let last = wish.from.saturating_add(wish.n_seeds);
-    println!("sim: {} chunks of at most {CHUNK} seeds, {} at a time", waiting.len(), wish.n_jobs);
+    let chunk = wish.chunk();
+    println!("sim: {} chunks of at most {chunk} seeds, {} at a time", waiting.len(), wish.n_jobs);
     let began = Instant::now();
     let mut running: Vec<(u64, Child)> = Vec::new();
     let mut n_wrong = 0;
@@ -97,7 +135,7 @@ fn sweep(wish: &Wish, binary: &Path) -> Result<(), Failure> {
         while running.len() < wish.n_jobs
             && let Some(first) = waiting.pop_front()
         {
-            let n_seeds = CHUNK.min(last - first);
+            let n_seeds = chunk.min(last - first);
             running.push((first, start(binary, wish, first, n_seeds)?));
         }
         std::thread::sleep(GLANCE);
@@ -140,7 +178,7 @@ fn wrong(n_wrong: usize) -> Failure {
 /// Where it is noted which chunks of runs like these are done.
 fn notes_of(wish: &Wish) -> PathBuf {
     let kind = wish.passed.join("").replace("--", "-");
-    repository::root().join(format!("target/sim/done{kind}.txt"))
+    repository::root().join(format!("target/sim-notes/done{kind}.txt"))
 }
 
 fn read_notes(notes: &Path) -> BTreeSet<u64> {
@@ -168,7 +206,7 @@ mod tests {
         let Ok(wish) = parse(&arguments) else { panic!("it is well-formed") };
         assert_eq!((wish.from, wish.n_seeds, wish.n_jobs, wish.resumes), (3, 7, 1, true));
         assert_eq!(wish.passed, ["--servers", "3", "--time", "90"]);
-        assert!(notes_of(&wish).ends_with("target/sim/done-servers3-time90.txt"));
+        assert!(notes_of(&wish).ends_with("target/sim-notes/done-servers3-time90.txt"));
         assert!(parse(&["--seeds".to_owned()]).is_err());
     }
 }

@@ -1,15 +1,15 @@
 //! `cargo xtask test`: every test of the repository, counted.
 //!
 //! First the tests of the workspace, then the quick part of `conformance/` (other people's
-//! clients against the binary that was just built) and of `drill`. What cannot run is skipped aloud, with the
-//! reason; under `CI=true` a skip counts as a failure unless `conformance/skips.txt` names it.
+//! clients against the binary that was just built), of `drill` and of `sim`. What cannot run is skipped
+//! aloud, with the reason; under `CI=true` a skip counts as a failure unless `conformance/skips.txt` names it.
 //! The last line is `N passed, N failed, N skipped`, alone, for whoever reads logs by machine.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::conformance::{self, Selection, Tally};
-use crate::{Failure, drill, repository};
+use crate::{Failure, drill, repository, sim};
 
 pub(crate) const SAYS: &str =
     "Runs every test and the quick conformance cases; prints what it skips, why, and the count.";
@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     };
     if unusable.is_none() {
         drill::quick(&mut tally)?;
+        sim::quick(&mut tally)?;
     }
     let unlisted = tally.unlisted_skips(&conformance::listed_skips());
     tally.print();

@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 
 use crate::cluster::Cluster;
 use crate::history::{Action, History, Operation, OperationResult};
-use crate::perform::perform;
+use crate::perform::{Asker, perform};
 use crate::servers::node_name;
 use crate::simulation::Promise;
 use crate::trace::HostNumber;
@@ -137,8 +137,9 @@ pub fn ask(
     action: Action,
 ) -> Option<Promise<OperationResult>> {
     let running = cluster.server(server)?;
+    let plant = cluster.planted();
     cluster.simulation.spawn(server, async move {
-        let patience = PATIENCE_MAX / 2;
-        perform(&*running.agent, &action, &node_name(server), patience).await
+        let asker = Asker { patience: PATIENCE_MAX / 2, session_node: node_name(server), plant };
+        perform(&*running.agent, &action, &asker).await
     })
 }

@@ -11,6 +11,7 @@ use muster_world::memory::Faults;
 use crate::history::Leadership;
 use crate::host::Standing;
 use crate::network::Latency;
+use crate::plant::{Plant, forget_vote};
 use crate::servers::{Seat, Server, server_program};
 use crate::simulation::Simulation;
 use crate::trace::{HostNumber, Telling};
@@ -31,6 +32,7 @@ pub struct Cluster {
     leaderships: Vec<Leadership>,
     /// Why processes exited, oldest first.
     exits: Vec<(HostNumber, String)>,
+    plant: Option<Plant>,
 }
 
 impl Cluster {
@@ -60,7 +62,22 @@ impl Cluster {
             led: vec![(0, 0); n],
             leaderships: Vec::new(),
             exits: Vec::new(),
+            plant: None,
         }
+    }
+
+    /// Lets the servers seem to make a mistake from now on.
+    pub fn plant(&mut self, plant: Plant) {
+        self.plant = Some(plant);
+        for server in 0..self.n_servers() {
+            self.change_disk_faults(server, |_| {});
+        }
+    }
+
+    /// The mistake that the servers seem to make.
+    #[must_use]
+    pub fn planted(&self) -> Option<Plant> {
+        self.plant
     }
 
     /// Servers there are.
@@ -126,9 +143,13 @@ impl Cluster {
     fn note_leaders(&mut self) {
         for server in 0..self.n_servers() {
             let Some(running) = self.seats[server].server() else { continue };
-            let now = running.agent.leadership().borrow().clone();
-            let (life, term) = (self.simulation.n_lives(server), now.term);
-            if now.is_leader && self.led[server] != (life, term) {
+            let (is_leader, term) = {
+                let leadership = running.agent.leadership();
+                let now = leadership.borrow();
+                (now.is_leader, now.term)
+            };
+            let life = self.simulation.n_lives(server);
+            if is_leader && self.led[server] != (life, term) {
                 self.led[server] = (life, term);
                 self.simulation.trace().tell_of(server, &format!("leads in term {term}"));
                 let since = self.simulation.now();
@@ -148,6 +169,9 @@ impl Cluster {
         self.restarts[server] = None;
         let standing = self.simulation.standing(server);
         if matches!(standing, Standing::Down | Standing::WithoutPower) {
+            if self.plant == Some(Plant::LosesVotes) {
+                forget_vote(self.simulation.disk(server));
+            }
             self.simulation.boot(server);
         }
     }
@@ -171,6 +195,8 @@ impl Cluster {
     /// Changes what is wrong with a server's disk, beside what is wrong with it already.
     pub fn change_disk_faults(&mut self, server: HostNumber, change: impl FnOnce(&mut Faults)) {
         change(&mut self.disk_faults[server]);
+        let lies = self.plant == Some(Plant::AcknowledgesBeforeSync);
+        self.disk_faults[server].syncs_do_nothing = lies;
         self.simulation.set_disk_faults(server, self.disk_faults[server].clone());
     }
 }

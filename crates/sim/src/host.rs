@@ -4,20 +4,22 @@
 //! steps that the simulation makes. Dropping the runtime is a kill. What dies leaves its disk to the
 //! next life.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use muster_world::Memory;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
-use tokio::runtime::{Builder, RngSeed, Runtime, UnhandledPanic};
+use tokio::runtime::{Builder, RngSeed, Runtime, TaskMeta, UnhandledPanic};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance, sleep_until};
 
 use crate::disk::Disk;
+use crate::limits::{POLLS_LOOKED_AT, POLLS_OF_A_STEP_MAX};
 use crate::network::Network;
 use crate::sim_world::{Machinery, SimWorld};
 use crate::trace::{HostNumber, Trace};
@@ -66,6 +68,8 @@ struct Life {
     due: Duration,
     /// What it missed while it did not move.
     missed: Duration,
+    /// How often tasks were polled in this step.
+    n_polls: Arc<AtomicU64>,
 }
 
 impl Host {
@@ -116,7 +120,9 @@ impl Host {
         let chance = SmallRng::from_rng(&mut self.chance);
         let own = (self.number, self.name.as_str());
         let world = SimWorld::new(own, network.clone(), disk, self.machinery.clone(), chance);
+        let n_polls = Arc::new(AtomicU64::new(0));
         let runtime = Builder::new_current_thread()
+            .on_before_task_poll(watch_for_circles(n_polls.clone()))
             .enable_time()
             .start_paused(true)
             .rng_seed(RngSeed::from_bytes(&self.chance.next_u64().to_le_bytes()))
@@ -126,7 +132,8 @@ impl Host {
         let began = runtime.block_on(async { Instant::now() });
         let main = runtime.spawn((self.program)(Arc::new(world)));
         let none = Duration::ZERO;
-        self.life = Some(Life { runtime, main, began, stepped: none, due: none, missed: none });
+        let (stepped, due, missed) = (none, none, none);
+        self.life = Some(Life { runtime, main, began, stepped, due, missed, n_polls });
     }
 
     /// Ends the process. What it wrote stays.
@@ -176,7 +183,11 @@ impl Host {
             return Ok(None);
         }
         let stepped = catch_unwind(AssertUnwindSafe(|| life.step(by)));
-        stepped.map_err(|_| format!("{} panicked; the message is on standard error", self.name))
+        stepped.map_err(|panic| {
+            let message = panic.downcast_ref::<String>();
+            let message = message.map_or("the message is on standard error", String::as_str);
+            format!("{} panicked: {message}", self.name)
+        })
     }
 
     /// Runs a future on the process's runtime. `None` where there is no process.
@@ -194,6 +205,7 @@ impl Host {
 
 impl Life {
     fn step(&mut self, by: Duration) -> Option<String> {
+        self.n_polls.store(0, Ordering::Relaxed);
         let missed = std::mem::take(&mut self.missed);
         if !missed.is_zero() {
             // Everything that came due meanwhile comes due at once.
@@ -214,6 +226,24 @@ impl Life {
     fn ending(&mut self) -> String {
         let ended = self.runtime.block_on(&mut self.main);
         ended.unwrap_or_else(|error| error.to_string())
+    }
+}
+
+/// Panics where tasks wake each other without end, and so time never passes; names those that do,
+/// by where they were spawned and how many of the last polls were theirs.
+fn watch_for_circles(n_polls: Arc<AtomicU64>) -> impl Fn(&TaskMeta<'_>) + Send + Sync {
+    let last: Mutex<BTreeMap<&'static Location<'static>, u64>> = Mutex::default();
+    move |task| {
+        let n = n_polls.fetch_add(1, Ordering::Relaxed);
+        if n + POLLS_LOOKED_AT < POLLS_OF_A_STEP_MAX {
+            return;
+        }
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last.entry(task.spawned_at()).or_default() += 1;
+        assert!(
+            n < POLLS_OF_A_STEP_MAX,
+            "tasks turn in circles, and time does not pass: {last:#?}"
+        );
     }
 }
 

@@ -7,7 +7,8 @@
 //! - [`servers`]: whole agents as programs of hosts; [`cluster`]: some of them, with a supervisor;
 //! - [`workload`]: what clients want; [`perform`]: how it is done at the door; [`clients`] and
 //!   [`watchers`]: who wants it; [`nemesis`]: what goes wrong; [`run`]: all of it, from one seed;
-//! - [`acknowledged`]: the simplest judge; [`checkers`]: what every history must keep;
+//! - [`acknowledged`]: the simplest judge; [`checkers`]: what every history must keep; [`plant`]:
+//!   lies that they have to find;
 //! - [`history`]: what clients asked, when, and what they heard: the plain data that is judged.
 
 pub mod acknowledged;
@@ -22,6 +23,7 @@ pub mod limits;
 pub mod nemesis;
 pub mod network;
 pub mod perform;
+pub mod plant;
 pub mod run;
 pub mod servers;
 pub mod sim_world;

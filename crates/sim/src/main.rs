@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use muster_sim::Telling;
+use muster_sim::plant::Plant;
 use muster_sim::run::{Order, Report, run};
 
 const HELP: &str = "Runs simulations.
@@ -21,6 +22,7 @@ const HELP: &str = "Runs simulations.
   --servers N    servers of each [1]
   --tell WHAT    little, logs or everything [little; logs with --seed]
   --twice        runs each seed twice and compares the traces
+  --plants       makes servers seem to make each known mistake, and demands that a seed shows it
 ";
 
 /// After how many seeds progress is told.
@@ -31,11 +33,13 @@ struct Wish {
     order: Order,
     is_single: bool,
     is_twice: bool,
+    are_plants: bool,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match parse(&arguments) {
+        Ok(wish) if wish.are_plants => find_plants(&wish),
         Ok(wish) => sweep(&wish),
         Err(why) => {
             println!("{why}\n\n{HELP}");
@@ -46,11 +50,21 @@ fn main() -> ExitCode {
 
 fn parse(arguments: &[String]) -> Result<Wish, String> {
     let (mut from, mut n_seeds, mut telling) = (0, 1, None);
-    let mut wish = Wish { seeds: 0..1, order: Order::minute(0), is_single: false, is_twice: false };
+    let mut wish = Wish {
+        seeds: 0..1,
+        order: Order::minute(0),
+        is_single: false,
+        is_twice: false,
+        are_plants: false,
+    };
     let mut rest = arguments.iter();
     while let Some(flag) = rest.next() {
-        if flag == "--twice" {
-            wish.is_twice = true;
+        match flag.as_str() {
+            "--twice" => wish.is_twice = true,
+            "--plants" => wish.are_plants = true,
+            _ => {}
+        }
+        if matches!(flag.as_str(), "--twice" | "--plants") {
             continue;
         }
         let value = rest.next().ok_or_else(|| format!("{flag} needs a value"))?;
@@ -108,6 +122,24 @@ fn sweep(wish: &Wish) -> ExitCode {
         }
     }
     if n_wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs seeds with each mistake planted until one shows it.
+fn find_plants(wish: &Wish) -> ExitCode {
+    let mut n_hidden = 0;
+    for plant in Plant::ALL {
+        let planted = |seed| run(Order { seed, plant: Some(plant), ..wish.order });
+        let found: Option<(u64, String)> = wish.seeds.clone().find_map(|seed| {
+            let wrong = planted(seed).wrong;
+            wrong.into_iter().next().map(|why| (seed, why))
+        });
+        match &found {
+            Some((seed, why)) => println!("{plant:?}: shown by seed {seed}: {why}"),
+            None => println!("{plant:?}: WRONG: no seed of {:?} shows it", wish.seeds),
+        }
+        n_hidden += u64::from(found.is_none());
+    }
+    if n_hidden > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// What two runs of one seed differ in.

@@ -21,6 +21,9 @@ use crate::trace::HostNumber;
 /// Faults of one run.
 const N_FAULTS: std::ops::RangeInclusive<usize> = 5..=12;
 
+/// By how much of the true time a clock runs fast or slow at most.
+pub const DRIFT_MAX: f64 = 0.05;
+
 /// Something that goes wrong for a while.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
@@ -115,7 +118,7 @@ fn draw_fault(n_servers: usize, chance: &mut SmallRng) -> Fault {
         43..49 => Fault::SyncsFail(server),
         49..56 => Fault::DiskStall(server, millis(chance, 20..400)),
         56..60 => Fault::WallClock(server, chance.random_range(-3_600..3_600)),
-        60..64 => Fault::Pace(server, chance.random_range(0.95..1.05)),
+        60..64 => Fault::Pace(server, 1.0 + chance.random_range(-DRIFT_MAX..DRIFT_MAX)),
         64..70 => Fault::FlippedBits(server, chance.random_range(1..20)),
         70..80 => Fault::Cut(draw_halves(n_servers, chance)),
         80..88 => Fault::Cut(draw_one_way(server, n_servers, chance)),

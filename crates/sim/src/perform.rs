@@ -14,30 +14,42 @@ use muster_registry::{Answered, Call, Refusal, Registry, registry};
 use tokio::time::Instant;
 
 use crate::history::{Action, Found, Freshness, OperationResult, PairSeen, Value};
+use crate::plant::Plant;
 
 /// The meta key under which an instance keeps its value.
 const VALUE_KEY: &str = "value";
 
-/// Does what a client wants on a server, and says what the client hears. `session_node` is the node
-/// to which sessions belong.
-pub async fn perform(
-    registry: &dyn Registry,
-    action: &Action,
-    session_node: &str,
-    patience: Duration,
-) -> OperationResult {
-    let call = Call { deadline: Some(Instant::now() + patience), ..Call::default() };
+/// How a client asks.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// How long it waits.
+    pub patience: Duration,
+    /// The node to which its sessions belong.
+    pub session_node: String,
+    /// A mistake that the server shall seem to make.
+    pub plant: Option<Plant>,
+}
+
+/// Does what a client wants on a server, and says what the client hears.
+pub async fn perform(registry: &dyn Registry, action: &Action, asker: &Asker) -> OperationResult {
+    let call = Call { deadline: Some(Instant::now() + asker.patience), ..Call::default() };
     if let Action::Renew { session } = action {
         let lease = LeaseId::Session(session.clone());
-        return heard_of_renewal(registry.renew(&call, &lease).await);
+        return match asker.plant {
+            Some(Plant::RenewsWithoutLeader) => heard_of_renewal(Ok(())),
+            _ => heard_of_renewal(registry.renew(&call, &lease).await),
+        };
     }
-    if let Some((query, freshness)) = query_of(action) {
+    if let Some((query, mut freshness)) = query_of(action) {
+        if asker.plant == Some(Plant::SkipsReadConfirmation) {
+            freshness = registry::Freshness::Stale;
+        }
         return match registry.ask(&call, &query, freshness).await {
             Ok(answered) => heard_of_question(&answered),
             Err(refusal) => OperationResult::Failed(refusal.to_string()),
         };
     }
-    let Some(command) = command_of(action, session_node) else {
+    let Some(command) = command_of(action, &asker.session_node) else {
         return OperationResult::Failed("not a command".to_owned());
     };
     match registry.submit(&call, command).await {

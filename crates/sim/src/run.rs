@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use crate::acknowledged;
+use crate::checkers::{self, Clocks};
 use crate::clients::{Clients, ask};
 use crate::cluster::Cluster;
 use crate::history::{Action, Freshness, History, Operation, OperationResult, StateSeen};
-use crate::nemesis::{Nemesis, Range, draw};
+use crate::nemesis::{DRIFT_MAX, Nemesis, Range, draw};
 use crate::network::Latency;
+use crate::plant::{Plant, make_mistakes};
 use crate::servers::{draw_settings, setup_of};
 use crate::trace::{HostNumber, Telling, Work};
 use crate::watchers::Watchers;
@@ -23,6 +25,10 @@ const PAUSE_MAX: Duration = Duration::from_millis(300);
 const RECOVERS_WITHIN: Duration = Duration::from_secs(10);
 /// How often states are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How late a server may be with what is due: it may be paused, or wait for a disk, more than once.
+const LATENESS_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked whether a demand is met.
+const DEMAND_INTERVAL: Duration = Duration::from_millis(50);
 /// What a run writes last, and reads back everywhere.
 const LAST_KEY: &str = "last";
 
@@ -37,6 +43,8 @@ pub struct Order {
     pub time: Duration,
     /// How much is told.
     pub telling: Telling,
+    /// A mistake that the servers shall seem to make.
+    pub plant: Option<Plant>,
 }
 
 /// What a run came to.
@@ -63,23 +71,18 @@ impl Order {
     #[must_use]
     pub fn minute(seed: u64) -> Order {
         let time = Duration::from_secs(60);
-        Order { seed, n_servers: 1, time, telling: Telling::Little }
+        Order { seed, n_servers: 1, time, telling: Telling::Little, plant: None }
     }
 }
 
 /// Runs a simulation to its end and judges it.
 #[must_use]
 pub fn run(order: Order) -> Report {
-    run_with(order, |_| {})
-}
-
-/// The same with something changed before it begins: a fault that is planted.
-#[must_use]
-pub fn run_with(order: Order, plant: impl FnOnce(&mut Cluster)) -> Report {
     let mut run = Run::begin(order);
-    plant(&mut run.cluster);
     run.work();
-    run.recover();
+    if !run.has_failed() {
+        run.recover();
+    }
     run.report()
 }
 
@@ -100,7 +103,10 @@ impl Run {
         let setups = (0..order.n_servers)
             .map(|server| setup_of(server, order.n_servers, settings.clone()))
             .collect();
-        let cluster = Cluster::start(order.seed, Latency::default(), order.telling, setups);
+        let mut cluster = Cluster::start(order.seed, Latency::default(), order.telling, setups);
+        if let Some(plant) = order.plant {
+            cluster.plant(plant);
+        }
         let range =
             Range { from: Duration::from_secs(2), to: order.time, n_servers: order.n_servers };
         let purpose = |name| cluster.simulation.chance_for(name);
@@ -113,7 +119,7 @@ impl Run {
 
     /// Clients work while things go wrong.
     fn work(&mut self) {
-        while self.now() < self.order.time {
+        while self.now() < self.order.time && !self.has_failed() {
             self.nemesis.step(&mut self.cluster);
             self.step(true);
         }
@@ -122,10 +128,18 @@ impl Run {
     fn step(&mut self, may_begin: bool) {
         self.clients.step(&self.cluster, &mut self.history, may_begin);
         self.watchers.step(&self.cluster, &mut self.history);
+        if let Some(plant) = self.order.plant {
+            make_mistakes(plant, &self.cluster, &self.history);
+        }
         self.cluster.step();
         if self.now().as_millis().is_multiple_of(LOOK_INTERVAL.as_millis()) {
             self.look();
         }
+    }
+
+    /// Whether code panicked: then the rest of the run would show nothing.
+    fn has_failed(&self) -> bool {
+        self.cluster.simulation.failure().is_some()
     }
 
     fn now(&self) -> Duration {
@@ -168,11 +182,13 @@ impl Run {
 
     fn demand(&mut self, until: Duration, why: &str, holds: impl Fn(&Run) -> bool) {
         while !holds(self) {
+            for _ in 0..DEMAND_INTERVAL.as_millis() {
+                self.step(false);
+            }
             if self.now() >= until {
                 let within = format!("{RECOVERS_WITHIN:?} after everything was made whole: {why}");
                 return self.wrong.push(within);
             }
-            self.step(false);
         }
     }
 
@@ -263,7 +279,7 @@ impl Run {
 
     fn report(mut self) -> Report {
         self.history.leaderships = self.cluster.leaderships().to_vec();
-        self.wrong.extend(acknowledged::judge(&self.history));
+        self.wrong.extend(judge(&self.history));
         self.wrong.extend(self.cluster.simulation.failure().map(str::to_owned));
         let trace = self.cluster.simulation.trace();
         Report {
@@ -276,4 +292,12 @@ impl Run {
             history: self.history,
         }
     }
+}
+
+/// What all judges find wrong with a history.
+fn judge(history: &History) -> Vec<String> {
+    let mut wrong = acknowledged::judge(history);
+    let clocks = Clocks { drift: DRIFT_MAX, slack: LATENESS_MAX };
+    wrong.extend(checkers::judge(history, &clocks).iter().map(ToString::to_string));
+    wrong
 }

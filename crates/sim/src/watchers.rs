@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 use crate::history::{ChangeSeen, History, Seen, Sighting, Watched};
 use crate::perform::{instances_in, pairs_in};
+use crate::plant::Plant;
 use crate::servers::Server;
 use crate::simulation::Promise;
 use crate::trace::{HostNumber, Trace};
@@ -39,6 +40,8 @@ struct Watcher {
     subject: Watched,
     polls: bool,
     server: HostNumber,
+    /// The last index that it has seen.
+    after: Index,
     task: Option<Promise<Refusal>>,
     next_at: Duration,
 }
@@ -51,6 +54,7 @@ struct Post {
     subject: Watched,
     trace: Trace,
     seen: Arc<Mutex<Vec<Sighting>>>,
+    drops_tombstones: bool,
 }
 
 impl Watchers {
@@ -66,6 +70,7 @@ impl Watchers {
             },
             polls: number % 2 == 0,
             server: 0,
+            after: 0,
             task: None,
             next_at: Duration::ZERO,
         };
@@ -73,8 +78,9 @@ impl Watchers {
         Watchers { watchers, seen: Arc::default(), chance }
     }
 
-    /// Lets interrupted watchers go on, and adds what was seen to the history.
+    /// Adds what was seen to the history, and lets interrupted watchers go on.
     pub fn step(&mut self, cluster: &Cluster, history: &mut History) {
+        self.take_down(cluster, history);
         let now = cluster.simulation.now();
         for watcher in &mut self.watchers {
             if let Some(task) = &watcher.task {
@@ -85,30 +91,28 @@ impl Watchers {
                 let why = refusal.map_or_else(|| "gone".to_owned(), |why| why.to_string());
                 watcher.post(cluster, &self.seen).note(Seen::Interrupted(why));
                 watcher.task = None;
-                watcher.next_at = now + PAUSE_MAX.mul_f64(self.chance.random_range(0.0..1.0));
             }
             if watcher.next_at <= now {
                 watcher.server = self.chance.random_range(0..cluster.n_servers());
-                let after = last_seen(watcher.number, history);
-                watcher.begin(cluster, &self.seen, after);
+                // Where nobody is up, or the task ends, it goes on after a while.
+                watcher.next_at = now + PAUSE_MAX.mul_f64(self.chance.random_range(0.0..1.0));
+                watcher.begin(cluster, &self.seen);
             }
         }
+    }
+
+    /// Adds what was seen to the history.
+    fn take_down(&mut self, cluster: &Cluster, history: &mut History) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for sighting in seen.drain(..) {
             cluster.simulation.trace().take_in(format!("{sighting:?}").as_bytes());
+            if let Seen::Answer { index, .. } | Seen::Changes { index, .. } = &sighting.seen {
+                let after = &mut self.watchers[sighting.watcher as usize].after;
+                *after = (*after).max(*index);
+            }
             history.sightings.push(sighting);
         }
     }
-}
-
-/// The last index that a watcher has seen.
-fn last_seen(watcher: u32, history: &History) -> Index {
-    let own = history.sightings.iter().rev().filter(|sighting| sighting.watcher == watcher);
-    let index = own.filter_map(|sighting| match &sighting.seen {
-        Seen::Answer { index, .. } | Seen::Changes { index, .. } => Some(*index),
-        _ => None,
-    });
-    index.max().unwrap_or(0)
 }
 
 impl Watcher {
@@ -119,12 +123,13 @@ impl Watcher {
             subject: self.subject.clone(),
             trace: cluster.simulation.trace().clone(),
             seen: seen.clone(),
+            drops_tombstones: cluster.planted() == Some(Plant::DropsTombstones),
         }
     }
 
-    fn begin(&mut self, cluster: &Cluster, seen: &Arc<Mutex<Vec<Sighting>>>, after: Index) {
+    fn begin(&mut self, cluster: &Cluster, seen: &Arc<Mutex<Vec<Sighting>>>) {
         let Some(server) = cluster.server(self.server) else { return };
-        let (post, polls) = (self.post(cluster, seen), self.polls);
+        let (post, polls, after) = (self.post(cluster, seen), self.polls, self.after);
         self.task = cluster.simulation.spawn(self.server, async move {
             post.note(Seen::Began { subject: post.subject.clone(), after });
             let watched = match polls {
@@ -182,7 +187,11 @@ impl Post {
                 rows.map(|(id, value, index)| (id, vec![value], index)).collect()
             }
         };
-        self.note(Seen::Answer { index: answered.answer.index, rows });
+        let index = match self.drops_tombstones {
+            true => rows.iter().map(|(_, _, index)| *index).max().unwrap_or(1),
+            false => answered.answer.index,
+        };
+        self.note(Seen::Answer { index, rows });
     }
 
     async fn follow(&self, server: &Server, after: Index) -> Result<(), Refusal> {

@@ -371,6 +371,20 @@ fn a_process_that_exits_or_panics_is_told_of() {
 }
 
 #[test]
+fn tasks_that_turn_in_circles_are_told_of() {
+    let mut simulation = Simulation::new(1, Latency::default(), Telling::Little);
+    let circling = program(|_| async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
+    let host = simulation.add_host("circling", circling);
+    simulation.boot(host);
+    simulation.run_for(SECOND);
+    assert!(simulation.failure().unwrap().contains("turn in circles"));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
     let run = |seed| {
         let (mut simulation, _) = echo_and_caller(seed);

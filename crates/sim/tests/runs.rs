@@ -1,37 +1,35 @@
-//! Whole runs: they go well, they are the same again, and what is planted is found.
-#![allow(clippy::disallowed_methods, reason = "a sweep is bounded on the real clock")]
+//! Whole runs, not optimized and so only a few: they go well and are the same again. Hundreds of
+//! them, and those with planted mistakes, are `cargo xtask sim`'s.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_sim::Telling;
-use muster_sim::run::{Order, Report, run, run_with};
-
-/// How long the sweep may take, beyond its first runs.
-const SWEEP_TIME: Duration = Duration::from_secs(40);
-const SWEEP_SEEDS: std::ops::Range<u64> = 0..40;
-const SWEEP_SEEDS_MIN: u64 = 4;
+use muster_sim::run::{Order, Report, run};
 
 fn assert_well(report: &Report) {
     let (seed, story) = (report.order.seed, report.story.join("\n"));
     assert!(report.wrong.is_empty(), "seed {seed}\n{story}\n{}", report.wrong.join("\n"));
     assert!(report.n_faults >= 5);
-    assert!(report.history.operations.len() > 1_000);
+    assert!(report.history.operations.len() > 500);
 }
 
 #[test]
-fn runs_of_many_seeds_go_well() {
-    let began = Instant::now();
-    for seed in SWEEP_SEEDS {
-        if seed >= SWEEP_SEEDS_MIN && began.elapsed() > SWEEP_TIME {
-            break;
-        }
+fn a_server_alone_keeps_its_promises() {
+    for seed in 0..3 {
         assert_well(&run(Order::minute(seed)));
     }
 }
 
 #[test]
+fn three_servers_keep_their_promises() {
+    assert_well(&run(Order { n_servers: 3, ..Order::minute(0) }));
+}
+
+#[test]
 fn a_run_is_the_same_again_byte_for_byte() {
-    let order = Order { telling: Telling::Everything, ..Order::minute(1_000) };
+    let time = Duration::from_secs(15);
+    let telling = Telling::Everything;
+    let order = Order { telling, time, n_servers: 3, ..Order::minute(1_000) };
     let (first, second) = (run(order), run(order));
     let lines = first.story.iter().zip(&second.story);
     for (number, (one, other)) in lines.enumerate() {
@@ -41,15 +39,4 @@ fn a_run_is_the_same_again_byte_for_byte() {
     assert_eq!(first.history, second.history);
     // Whoever asks for less is told less of the same.
     assert_eq!(run(Order { telling: Telling::Little, ..order }).hash, first.hash);
-}
-
-#[test]
-fn acknowledging_before_anything_is_on_disk_is_found() {
-    let found = (0..20).any(|seed| {
-        let lying = run_with(Order::minute(seed), |cluster| {
-            cluster.change_disk_faults(0, |faults| faults.syncs_do_nothing = true);
-        });
-        lying.wrong.iter().any(|why| why.contains("acknowledged"))
-    });
-    assert!(found, "a disk that forgets what was acknowledged looks like any other");
 }

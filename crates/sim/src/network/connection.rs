@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::limits::WINDOW;
+use crate::limits::{CREDIT_AT, WINDOW};
 use crate::trace::HostNumber;
 
 /// Which end: the one that opened the stream, or the one that accepted it.
@@ -71,8 +71,10 @@ pub(super) struct End {
     pub(super) host: HostNumber,
     pub(super) address: SocketAddr,
     pub(super) received: VecDeque<Bytes>,
-    /// Bytes sent that the other end has not read.
+    /// Bytes sent that the other end has not read, as far as this one was told.
     pub(super) n_unread: usize,
+    /// Bytes read that the other end was not told of.
+    n_owed: usize,
     pub(super) is_open: bool,
     /// The other end sends nothing more.
     pub(super) has_peer_finished: bool,
@@ -123,6 +125,7 @@ impl End {
             address,
             received: VecDeque::new(),
             n_unread: 0,
+            n_owed: 0,
             is_open: false,
             has_peer_finished: false,
             has_finished: false,
@@ -138,6 +141,13 @@ impl End {
     /// Bytes that may be sent now.
     pub(super) fn room(&self) -> usize {
         WINDOW.saturating_sub(self.n_unread)
+    }
+
+    /// Takes note that bytes were read; gives how many the other end is to be told of, if it is
+    /// time. That is so before it can run out of room.
+    pub(super) fn has_read(&mut self, n_bytes: usize) -> Option<usize> {
+        self.n_owed += n_bytes;
+        (self.n_owed >= CREDIT_AT).then(|| std::mem::take(&mut self.n_owed))
     }
 
     pub(super) fn hold(&mut self, piece: Piece) {

@@ -105,7 +105,9 @@ impl AsyncRead for SimStream {
                 }
             }
             if n_read > 0 {
-                net.send(self.connection, self.side, Piece::Credit(n_read));
+                if let Some(owed) = end.has_read(n_read) {
+                    net.send(self.connection, self.side, Piece::Credit(owed));
+                }
                 return Poll::Ready(Ok(()));
             }
             if end.is_reset {
