@@ -14,12 +14,13 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 
 use crate::care::Care;
+use crate::doubts::Doubts;
 use crate::group::{Reception, Way};
 use crate::leases::MeasuredLeases;
 use crate::machine::{Shared, StateMachine};
 use crate::membership::Membership;
 use crate::ports::Ports;
-use crate::reconciler::NodeGuard;
+use crate::reconciler::FailureGuard;
 use crate::setup::Setup;
 use crate::telemetry::Logs;
 use crate::{founding, joining, leader, placing, pools};
@@ -42,7 +43,8 @@ pub struct Agent {
     /// The pool of the servers of all datacenters, if this one takes part.
     pub(crate) wan: Option<Arc<Membership>>,
     pub(crate) care: Care,
-    pub(crate) guard: NodeGuard,
+    pub(crate) guard: FailureGuard,
+    pub(crate) doubts: Doubts,
     /// `ip:port` under which other servers reach this one.
     pub(crate) server_address: String,
     pub(crate) metric_sources: RwLock<Vec<MetricSource>>,
@@ -113,7 +115,8 @@ impl Agent {
         let reception = Reception::new(&identity.datacenter);
         let serving = muster_rpc::serve(ports.server, reception.clone(), hello, limits, plain)?;
         let agent = Arc::new(Agent {
-            guard: NodeGuard::new(setup.guard),
+            guard: FailureGuard::new(setup.guard),
+            doubts: Doubts::default(),
             setup,
             world,
             logs,

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use muster_model::answer::Body;
 use muster_model::command::TOMBSTONE_TTL;
+use muster_model::scope::{ChangeKind, Object};
 use muster_model::settings::Setting;
 use muster_model::{Command, Index, LeaseId, Meta, Outcome, Query, Text};
 use muster_registry::hub::Lost;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::agent::Agent;
+use crate::doubts::{Due, mark};
 use crate::{authority, care, leases, reconciler};
 
 /// Where among the settings the cluster's id is kept.
@@ -61,6 +63,7 @@ pub(crate) async fn run(agent: Weak<Agent>) {
 
 /// All that a leader does, side by side, until it no longer leads.
 async fn lead(agent: &Agent, term: u64) {
+    agent.guard.begin(agent.setup.guard);
     tokio::join!(
         reconciler::run(agent, term),
         care::run(agent),
@@ -75,13 +78,15 @@ async fn tend(agent: &Agent, term: u64) {
         let hub = &agent.shared.hub;
         let mut changes = hub.changes(&leases::FOLLOWED, hub.published());
         agent.leases.take_over(&agent.shared);
+        let (state, now) = (agent.shared.state.load(), agent.leases.now());
+        agent.doubts.take_over(&state, &mut agent.guard.lock(), now);
         let Lost = measure(agent, term, &mut changes).await;
     }
 }
 
 /// Follows the state and tells it what came due, until the changes are lost.
 async fn measure(agent: &Agent, term: u64, changes: &mut Changes) -> Lost {
-    let mut due = Due::default();
+    let mut due = Chores::default();
     loop {
         expire_leases(agent, term).await;
         let commands = due.look(&agent.shared.state.load(), Instant::now());
@@ -92,32 +97,67 @@ async fn measure(agent: &Agent, term: u64, changes: &mut Changes) -> Lost {
             }
         }
         let idle = Instant::now() + REAP_INTERVAL;
-        let next = [due.next(), agent.leases.next_deadline()].into_iter().flatten().min();
+        let next = [due.next(), next_lease(agent)].into_iter().flatten().min();
         tokio::select! {
             batch = changes.next() => match batch {
-                Ok((_, objects)) => agent.leases.follow(&agent.shared, &objects),
+                Ok((_, objects)) => follow_leases(agent, &objects),
                 Err(lost) => return lost,
             },
+            () = agent.doubts.news() => {}
             () = tokio::time::sleep_until(next.unwrap_or(idle)) => {}
         }
     }
 }
 
-/// Tells the state of every lease that ran out, a command for many at once.
+/// When a lease may run out, or the guard lets one go.
+fn next_lease(agent: &Agent) -> Option<Instant> {
+    let let_go = agent.leases.holds_any().then(|| agent.guard.lock().next_deadline()).flatten();
+    let let_go = let_go.map(|moment| agent.leases.instant(moment));
+    [agent.leases.next_deadline(), let_go].into_iter().flatten().min()
+}
+
+fn follow_leases(agent: &Agent, changed: &[(Object, ChangeKind)]) {
+    agent.leases.follow(&agent.shared, changed);
+    for (object, _) in changed {
+        if let Object::Instance { node, id, .. } = object {
+            agent.doubts.recover(&LeaseId::instance(node, id), agent.guard.inner());
+        }
+    }
+}
+
+/// Tells the state of every lease that ran out and of those that the guard keeps, a command for
+/// many at once.
 async fn expire_leases(agent: &Agent, term: u64) {
     loop {
-        let expired = agent.leases.expired();
-        if expired.is_empty() {
+        let state = agent.shared.state.load_full();
+        let Due { ended, marks } = agent.doubts.due(&agent.leases, agent.guard.inner(), &state);
+        let ends = ended.iter().map(|(id, since)| leases::expiry(id, *since));
+        let written = marks.iter().filter_map(|(id, output)| mark(&state, id, output.as_ref()));
+        let commands: Vec<Command> = ends.chain(written).collect();
+        if commands.is_empty() {
             return;
         }
-        let commands = expired.iter().map(|(id, since)| leases::expiry(id, *since)).collect();
+        note_doubted(&marks);
         match agent.submit_as_leader(Command::Batch { commands }, term).await {
-            Ok(outcome) => note_expired(&expired, &outcome),
+            Ok(outcome) => note_expired(&ended, &outcome),
             Err(refusal) => {
-                warn!(n_leases = expired.len(), %refusal, "cannot expire; they run another term");
-                expired.iter().for_each(|(id, _)| agent.leases.not_ended(&agent.shared, id));
+                warn!(n_leases = ended.len(), %refusal, "cannot expire; they run another term");
+                ended.iter().for_each(|(id, _)| agent.leases.not_ended(&agent.shared, id));
+                agent.doubts.again(marks);
+                return tokio::time::sleep(RETRY_AFTER).await;
             }
         }
+    }
+}
+
+fn note_doubted(marks: &[(LeaseId, Option<Text>)]) {
+    let doubted = marks.iter().filter_map(|(id, output)| Some((id, output.as_ref()?)));
+    if let Some((id, why)) = doubted.clone().next() {
+        let n_doubted = doubted.count();
+        warn!(
+            n_doubted, first = %id, %why,
+            "the guard keeps instances that were not renewed: is the network well?"
+        );
     }
 }
 
@@ -133,14 +173,14 @@ fn note_expired(leases: &[(LeaseId, Index)], outcome: &Outcome) {
 
 /// What in the state has a duration, measured since this leader first saw it.
 #[derive(Default)]
-struct Due {
+struct Chores {
     /// Lock delays: key, the index at which it began, and when it is over.
     delays: Vec<(Text, Index, Instant)>,
     /// Indexes noted at moments, oldest first.
     noted: VecDeque<(Instant, Index)>,
 }
 
-impl Due {
+impl Chores {
     /// Takes up what is new in the state and gives the commands for all that is due.
     fn look(&mut self, state: &State, now: Instant) -> Vec<Command> {
         self.ended_delays(state, now).into_iter().chain(self.reapable(state, now)).collect()

@@ -21,7 +21,7 @@ use crate::machine::Shared;
 use crate::registry::refuse;
 
 /// Leases that are told to have expired in one command.
-const EXPIRED_PER_COMMAND: usize = 128;
+pub(crate) const EXPIRED_PER_COMMAND: usize = 128;
 
 /// What the leader follows to know which leases there are.
 pub(crate) const FOLLOWED: [Scope; 2] = [Scope::Sessions, Scope::Leases];
@@ -86,6 +86,21 @@ impl MeasuredLeases {
         std::iter::from_fn(|| leases.expire_next(now)).take(EXPIRED_PER_COMMAND).collect()
     }
 
+    /// Keeps a lease that ran out.
+    pub(crate) fn hold(&self, id: &LeaseId) {
+        self.lock().hold(id);
+    }
+
+    /// Some leases that were kept and for which `ends` holds now, as [`MeasuredLeases::expired`].
+    pub(crate) fn let_go(&self, ends: impl FnMut(&LeaseId) -> bool) -> Vec<(LeaseId, Index)> {
+        self.lock().let_go(EXPIRED_PER_COMMAND, ends)
+    }
+
+    /// Whether leases are kept that ran out.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.lock().holds_any()
+    }
+
     /// The log did not take an expiry: the lease gets another term.
     pub(crate) fn not_ended(&self, shared: &Shared, id: &LeaseId) {
         match term_of(&shared.state.load(), id) {
@@ -97,7 +112,7 @@ impl MeasuredLeases {
     /// When the next lease may run out.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let at = self.lock().next_deadline()?;
-        Some(self.started_at + at.since_start())
+        Some(self.instant(at))
     }
 
     /// Leases there are.
@@ -105,7 +120,7 @@ impl MeasuredLeases {
         self.lock().len()
     }
 
-    fn renew_once(&self, shared: &Shared, id: &LeaseId) -> Result<Renewal, Refusal> {
+    pub(crate) fn renew_once(&self, shared: &Shared, id: &LeaseId) -> Result<Renewal, Refusal> {
         let (ttl, since) = term_of(&shared.state.load(), id)
             .ok_or_else(|| Refusal::Unknown(format!("{id} does not exist")))?;
         if ttl.is_zero() {
@@ -121,8 +136,14 @@ impl MeasuredLeases {
         Ok(renewal)
     }
 
-    fn now(&self) -> Moment {
+    /// The moment that it is, for all that a leader measures.
+    pub(crate) fn now(&self) -> Moment {
         Moment::after_start(self.started_at.elapsed())
+    }
+
+    /// When a moment is on this agent's clock.
+    pub(crate) fn instant(&self, moment: Moment) -> Instant {
+        self.started_at + moment.since_start()
     }
 
     /// Held for a few map operations; nothing is awaited meanwhile.
@@ -185,6 +206,7 @@ impl Agent {
                 Ok(Renewal::Renewed) => {
                     self.catch_up_as_leader(deadline).await?;
                     if term_of(&self.shared.state.load(), id).is_some() {
+                        self.doubts.recover(id, self.guard.inner());
                         return Ok(());
                     }
                     continue;
@@ -212,7 +234,7 @@ impl Agent {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use muster_consensus::{Committed, Machine};
@@ -224,23 +246,23 @@ mod tests {
     use super::*;
     use crate::machine::StateMachine;
 
-    const TTL: Duration = Duration::from_secs(90);
+    pub(crate) const TTL: Duration = Duration::from_secs(90);
 
     /// A state machine with the leases that follow it.
-    struct House {
-        shared: Arc<Shared>,
+    pub(crate) struct House {
+        pub(crate) shared: Arc<Shared>,
         machine: StateMachine,
-        leases: MeasuredLeases,
+        pub(crate) leases: MeasuredLeases,
     }
 
     impl House {
-        fn new() -> House {
+        pub(crate) fn new() -> House {
             let shared = Shared::new();
             let machine = StateMachine::new(shared.clone());
             House { shared, machine, leases: MeasuredLeases::new() }
         }
 
-        fn apply(&mut self, command: &Command) -> Outcome {
+        pub(crate) fn apply(&mut self, command: &Command) -> Outcome {
             let index = self.shared.state.load().index() + 1;
             let entry = Committed { index, command: muster_model::encode(command) };
             let mut outcomes = Vec::new();
@@ -249,8 +271,12 @@ mod tests {
         }
 
         fn register(&mut self, port: u16) {
+            self.register_as("web-1", port);
+        }
+
+        pub(crate) fn register_as(&mut self, id: &str, port: u16) {
             let extras = Extras { lease_ttl: TTL, ..Extras::default() };
-            let (id, service, origin) = ("web-1".into(), "web".into(), Origin::Lease);
+            let (id, service, origin) = (id.into(), "web".into(), Origin::Lease);
             let instance = Instance { id, service, port, origin, ..Instance::default() };
             let instance = Some(instance.with_extras(extras));
             let address = "10.0.0.1".into();

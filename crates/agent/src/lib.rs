@@ -20,6 +20,7 @@ mod authority;
 pub mod backup;
 pub mod care;
 pub mod checks;
+mod doubts;
 mod founding;
 mod group;
 mod helm;

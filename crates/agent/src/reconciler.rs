@@ -4,7 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_gossip::{Member, Status as Gossiped};
-use muster_health::Moment;
 use muster_health::guard::{self, Guard, Subject};
 use muster_health::reconcile::{
     CatalogNode, MemberFact, MemberStatus, Reconcile, ServerFact, Settings, Sight,
@@ -26,12 +25,16 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Changes of members within this time are compared together.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// The guard over nodes, as this leader keeps it.
-pub(crate) struct NodeGuard(Mutex<Guard<Subject>>);
+/// The guard over nodes and over instances that live by a lease, as this leader keeps it.
+pub(crate) struct FailureGuard(Mutex<Guard<Subject>>);
 
-impl NodeGuard {
-    pub(crate) fn new(settings: guard::Settings) -> NodeGuard {
-        NodeGuard(Mutex::new(Guard::new(settings)))
+impl FailureGuard {
+    pub(crate) fn new(settings: guard::Settings) -> FailureGuard {
+        FailureGuard(Mutex::new(Guard::new(settings)))
+    }
+
+    pub(crate) fn inner(&self) -> &Mutex<Guard<Subject>> {
+        &self.0
     }
 
     /// Held for one comparison; nothing is awaited meanwhile.
@@ -39,20 +42,19 @@ impl NodeGuard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, settings: guard::Settings) {
+    /// Begins a term of leadership: nobody is doubted yet.
+    pub(crate) fn begin(&self, settings: guard::Settings) {
         *self.lock() = Guard::new(settings);
     }
 }
 
 /// Compares and repairs for as long as this server leads in `term`.
 pub(crate) async fn run(agent: &Agent, term: u64) {
-    let began_at = Instant::now();
     let mut members = agent.lan.members();
     let mut reconcile = Reconcile::new(Settings::default());
-    agent.guard.begin(agent.setup.guard);
     let mut n_doubted = 0;
     loop {
-        let now = Moment::after_start(began_at.elapsed());
+        let now = agent.leases.now();
         let seen = members.borrow_and_update().clone();
         let facts: Vec<MemberFact> = seen.iter().map(|member| fact(agent, member)).collect();
         let catalog = catalog_of(agent);
@@ -65,7 +67,8 @@ pub(crate) async fn run(agent: &Agent, term: u64) {
             let repair = reconcile.compare(sight, &mut guard, now);
             (repair, guard.next_deadline())
         };
-        let doubts = agent.guard.lock().doubted().count();
+        let is_node = |subject: &Subject| matches!(subject, Subject::Node(_));
+        let doubts = agent.guard.lock().doubted().filter(|(own, _)| is_node(own)).count();
         if doubts != n_doubted {
             warn!(
                 n_doubted = doubts,
@@ -94,7 +97,7 @@ pub(crate) async fn run(agent: &Agent, term: u64) {
             continue;
         }
         let dues = [reconcile.next_deadline(now), guard_due].into_iter().flatten().min();
-        let due = dues.map(|due| began_at + due.since_start());
+        let due = dues.map(|due| agent.leases.instant(due));
         let next = Instant::now() + COMPARE_INTERVAL;
         tokio::select! {
             biased;

@@ -19,13 +19,15 @@ use crate::Moment;
 #[derive(Debug)]
 pub struct Leases<Id> {
     by_id: BTreeMap<Id, Lease>,
-    /// One for each lease that is not expiring; never later than the lease expires.
+    /// One for each lease that is neither expiring nor held; never later than the lease expires.
     alarms: BTreeSet<(Moment, Id)>,
+    /// Leases that ran out and are kept all the same.
+    held: BTreeSet<Id>,
 }
 
 impl<Id> Default for Leases<Id> {
     fn default() -> Leases<Id> {
-        Leases { by_id: BTreeMap::new(), alarms: BTreeSet::new() }
+        Leases { by_id: BTreeMap::new(), alarms: BTreeSet::new(), held: BTreeSet::new() }
     }
 }
 
@@ -35,7 +37,7 @@ struct Lease {
     /// The index at which what it keeps alive was written.
     since: Index,
     expires_at: Moment,
-    /// Where the lease stands among the alarms; nothing while it is expiring.
+    /// Where the lease stands among the alarms; nothing while it is expiring or held.
     alarm_at: Option<Moment>,
 }
 
@@ -75,16 +77,22 @@ impl<Id: Clone + Ord> Leases<Id> {
     /// Keeps a lease alive.
     pub fn renew(&mut self, id: &Id, now: Moment) -> Renewal {
         let Some(lease) = self.by_id.get_mut(id) else { return Renewal::Unknown };
+        let expires_at = now + lease.ttl;
         if lease.alarm_at.is_none() {
-            return Renewal::Expiring;
+            if !self.held.remove(id) {
+                return Renewal::Expiring;
+            }
+            lease.alarm_at = Some(expires_at);
+            self.alarms.insert((expires_at, id.clone()));
         }
-        lease.expires_at = now + lease.ttl;
+        lease.expires_at = expires_at;
         Renewal::Renewed
     }
 
     /// Forgets a lease: what it kept alive is gone.
     pub fn end(&mut self, id: &Id) {
         let Some(lease) = self.by_id.remove(id) else { return };
+        self.held.remove(id);
         if let Some(alarm_at) = lease.alarm_at {
             self.alarms.remove(&(alarm_at, id.clone()));
         }
@@ -93,7 +101,7 @@ impl<Id: Clone + Ord> Leases<Id> {
     /// A lease that has run out, with the index it was granted for: what was written again after
     /// that index has a new lease, whether it is known here already or not. It is expiring from now
     /// on: whoever asked must tell the log, then call [`Leases::end`], or [`Leases::grant`] where the
-    /// log did not take it.
+    /// log did not take it, or [`Leases::hold`] instead of either.
     pub fn expire_next(&mut self, now: Moment) -> Option<(Id, Index)> {
         loop {
             let (alarm_at, _) = self.alarms.first()?;
@@ -109,6 +117,32 @@ impl<Id: Clone + Ord> Leases<Id> {
             lease.alarm_at = Some(lease.expires_at);
             self.alarms.insert((lease.expires_at, id));
         }
+    }
+
+    /// Keeps a lease that [`Leases::expire_next`] gave, though it ran out: it can be renewed, and
+    /// expires when [`Leases::let_go`] says so.
+    pub fn hold(&mut self, id: &Id) {
+        if self.by_id.get(id).is_some_and(|lease| lease.alarm_at.is_none()) {
+            self.held.insert(id.clone());
+        }
+    }
+
+    /// Of the leases that are held, up to `n_max` for which `ends` holds: they are expiring from now
+    /// on, as if [`Leases::expire_next`] had given them.
+    pub fn let_go(&mut self, n_max: usize, mut ends: impl FnMut(&Id) -> bool) -> Vec<(Id, Index)> {
+        let gone: Vec<Id> = self.held.iter().filter(|id| ends(id)).take(n_max).cloned().collect();
+        gone.into_iter()
+            .map(|id| {
+                self.held.remove(&id);
+                let since = self.by_id.get(&id).expect("who is held has a lease").since;
+                (id, since)
+            })
+            .collect()
+    }
+
+    /// Whether leases are held.
+    pub fn holds_any(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// When [`Leases::expire_next`] has something to look at. May be early, never late.
@@ -168,6 +202,23 @@ mod tests {
         leases.end(&id);
         assert_eq!(leases.renew(&id, at(106)), Renewal::Unknown);
         assert_eq!(leases.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_lease_that_is_held_can_be_renewed_until_it_is_let_go() {
+        let mut leases = Leases::default();
+        for id in ["a", "b"] {
+            leases.grant(id, TTL, 7, at(0));
+            assert_eq!(leases.expire_next(at(10)), Some((id, 7)));
+            leases.hold(&id);
+        }
+        assert_eq!((leases.expire_next(at(100)), leases.next_deadline()), (None, None));
+        assert_eq!(leases.renew(&"a", at(100)), Renewal::Renewed);
+        assert_eq!(leases.next_deadline(), Some(at(110)));
+        assert_eq!(leases.let_go(9, |_| true), [("b", 7)]);
+        assert_eq!(leases.renew(&"b", at(101)), Renewal::Expiring);
+        assert!(!leases.holds_any());
+        assert_eq!(leases.expire_next(at(110)), Some(("a", 7)), "it runs out anew");
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub const AGENT_CHECK_ID: &str = "serfHealth";
 pub const NODE_MAINTENANCE_ID: &str = "_node_maintenance";
 /// What the id of the check starts with that switches one instance off.
 pub const INSTANCE_MAINTENANCE_PREFIX: &str = "_service_maintenance:";
+/// What the id of the check starts with that says of an instance that its lease ran out with too many
+/// others, and that it is kept for now.
+pub const GUARD_PREFIX: &str = "_guard:";
 
 /// How an instance or a node is. The order is from well to ill: the worst is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

@@ -13,7 +13,7 @@ use muster_model::limits::LOCK_DELAY_MAX;
 use muster_model::outcome::{Denial, Outcome};
 use muster_model::scope::{ChangeKind, Object};
 use muster_model::session::{Behavior, SessionEnd};
-use muster_model::{Indexed, Instance, Scope, Session, Status, Text};
+use muster_model::{Check, Indexed, Instance, Scope, Session, Status, Text};
 
 use crate::kv::LockDelay;
 use crate::state::{State, Writing};
@@ -121,6 +121,16 @@ impl State {
     /// The instance with this id on the node with this folded name.
     pub fn instance(&self, node: &Text, id: &str) -> Option<&Row<Instance>> {
         Some(&self.catalog.node(node)?.instance(id)?.row)
+    }
+
+    /// How many instances the service with this folded name has.
+    pub fn n_instances(&self, service: &Text) -> usize {
+        self.catalog.service(service).map_or(0, |service| service.n_instances())
+    }
+
+    /// The check with this id on the node with this folded name.
+    pub fn check(&self, node: &Text, id: &str) -> Option<&Row<Check>> {
+        self.catalog.node(node)?.check(id)
     }
 
     /// The session with this id.

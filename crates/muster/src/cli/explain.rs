@@ -109,11 +109,13 @@ fn verdict(entry: &Value, times: &Times) -> Value {
     let status = worst(checks);
     let deciding: Vec<&Value> =
         items(checks).iter().filter(|check| check["Status"] == status).collect();
-    let because: Vec<String> = match (status, items(checks).is_empty()) {
+    let kept = items(checks).iter().filter(|check| text(check, "CheckID").starts_with("_guard:"));
+    let mut because: Vec<String> = match (status, items(checks).is_empty()) {
         (_, true) => vec!["it has no checks, and its node has none".into()],
         ("passing", _) => passing(items(checks), times),
         _ => deciding.into_iter().map(|check| reason(check, times)).collect(),
     };
+    because.extend(kept.map(|check| format!("{} {}", text(check, "Output"), times.since(check))));
     let own = text(service, "Address");
     let address = if own.is_empty() { text(node, "Address") } else { own };
     json!({
