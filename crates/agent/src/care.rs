@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use muster_consensus::{Server, Voter};
 use muster_gossip::{Member, Status};
+use muster_model::server_care::ServerCare;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -31,33 +32,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Voters that have to be well before a failed one is taken out.
 const WELL_VOTERS_MIN: usize = 3;
-
-/// How servers are looked after.
-#[derive(Clone, Debug)]
-pub struct CareSettings {
-    /// Whether failed servers are taken out.
-    pub removes_failed: bool,
-    /// How long a server may be silent to the leader and be well.
-    pub last_contact_max: Duration,
-    /// How many entries a server may be behind and be well.
-    pub entries_behind_max: u64,
-    /// How long a new server must be well before it votes.
-    pub stabilization: Duration,
-    /// The fewest voters that taking out leaves; 0: no bound.
-    pub voters_min: usize,
-}
-
-impl Default for CareSettings {
-    fn default() -> CareSettings {
-        CareSettings {
-            removes_failed: true,
-            last_contact_max: Duration::from_millis(200),
-            entries_behind_max: 250,
-            stabilization: Duration::from_secs(10),
-            voters_min: 0,
-        }
-    }
-}
 
 /// What the leader remembers of the servers.
 pub(crate) struct Care {
@@ -131,8 +105,16 @@ pub(crate) async fn run(agent: &Agent) {
     }
 }
 
+impl Agent {
+    /// How servers are looked after: as was said last, else as this agent was configured.
+    fn server_care(&self) -> ServerCare {
+        let body = self.setting(ServerCare::KIND, ServerCare::NAME);
+        body.map_or_else(|| self.setup.care.clone(), |body| ServerCare::from_body(&body))
+    }
+}
+
 fn judge(agent: &Agent, servers: &[Server], known: &BTreeMap<u64, &Member>) -> BTreeMap<u64, bool> {
-    let settings = &agent.setup.care;
+    let settings = agent.server_care();
     let own_last = agent.consensus.stats().last_index;
     let is_well = |server: &Server| {
         if server.voter.id == agent.consensus.node() {
@@ -155,7 +137,7 @@ fn next_change(
     servers: &[Server],
     known: &BTreeMap<u64, &Member>,
 ) -> Option<Change> {
-    let settings = &agent.setup.care;
+    let settings = agent.server_care();
     let own = agent.consensus.node();
     let status = |server: &Server| known.get(&server.voter.id).map(|member| member.status);
     let n_voters = servers.iter().filter(|server| server.is_voter).count();
@@ -184,7 +166,7 @@ fn next_change(
     let may_go = settings.removes_failed
         && n_well >= WELL_VOTERS_MIN
         && n_well * 2 > n_voters
-        && n_voters > settings.voters_min;
+        && n_voters as u64 > settings.voters_min;
     let failed = others().find(|server| {
         let has_failed = matches!(status(server), Some(Status::Failed) | None);
         has_failed

@@ -248,8 +248,11 @@ async fn give_what_is_missing(agent: &Agent, term: u64) -> Result<(), Refusal> {
             name: CLUSTER_NAME.into(),
             body: id.to_string().into(),
         };
-        let command = Command::PutSetting { setting, if_index: Some(0) };
-        agent.submit_as_leader(command, term).await?;
+        // One entry of the log: a new cluster has both from its beginning.
+        let settings = [setting, agent.setup.care.to_setting()];
+        let put = |setting| Command::PutSetting { setting, if_index: Some(0) };
+        let commands = settings.into_iter().map(put).collect();
+        agent.submit_as_leader(Command::Batch { commands }, term).await?;
     }
     let Some(trust_domain) = &agent.setup.authority else { return Ok(()) };
     if agent.shared.state.load().active_root().is_some() {
@@ -264,7 +267,12 @@ async fn give_what_is_missing(agent: &Agent, term: u64) -> Result<(), Refusal> {
 impl Agent {
     /// The id of the cluster whose state this server holds, if it holds one.
     pub(crate) fn cluster_id(&self) -> Option<Text> {
-        let query = Query::Settings { kind: CLUSTER_KIND.into(), name: Some(CLUSTER_NAME.into()) };
+        self.setting(CLUSTER_KIND, CLUSTER_NAME)
+    }
+
+    /// The body of a setting, as this server has it.
+    pub(crate) fn setting(&self, kind: &str, name: &str) -> Option<Text> {
+        let query = Query::Settings { kind: kind.into(), name: Some(name.into()) };
         match self.shared.state.load().answer(&query).body {
             Body::Settings(settings) => settings.first().map(|setting| setting.body.clone()),
             _ => None,

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use muster_gossip::keyring::Key;
 use muster_model::Text;
+use muster_model::server_care::ServerCare;
 use muster_registry::local::{Identity, LocalCheckRegistration, LocalRegistration};
 use muster_registry::operator::SettingValue;
 use muster_registry::{Pending, Refusal};
 
-use crate::care::CareSettings;
 use crate::joining::Joins;
 
 /// What an agent is told before it starts.
@@ -25,7 +25,7 @@ pub struct Setup {
     /// How many servers found the group together: 1 founds it alone, 0 waits to be taken in.
     pub expects: usize,
     /// How servers are looked after.
-    pub care: CareSettings,
+    pub care: ServerCare,
     /// The gossip pools.
     pub gossip: GossipSetup,
     /// The numbers of the guard.

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::care::CareSettings;
 use muster_agent::ports::PortSetup;
 use muster_agent::{
     Agent, ConsensusSettings, Folder, GossipSettings, GossipSetup, GuardSettings, Joins, Ports,
@@ -17,6 +16,7 @@ use muster_model::answer::Body;
 use muster_model::command::PutTerms;
 use muster_model::pair::Blob;
 use muster_model::query::{CheckFilter, CheckSubject};
+use muster_model::server_care::ServerCare;
 use muster_model::session::Session;
 use muster_model::{Command, LeaseId, Query, Status, Text};
 use muster_registry::cluster::{MemberStatus, Pool, ServerKey};
@@ -72,7 +72,7 @@ fn setup(number: u8, expects: usize, join: Option<SocketAddr>) -> Setup {
         data_folder: PathBuf::from("/data"),
         consensus: ConsensusSettings { reserve_bytes: 0, ..ConsensusSettings::default() },
         expects,
-        care: CareSettings { stabilization: Duration::from_millis(200), ..CareSettings::default() },
+        care: ServerCare { stabilization: Duration::from_millis(200), ..ServerCare::default() },
         gossip: GossipSetup {
             lan: quick(GossipSettings::lan()),
             lan_joins: joins,
@@ -224,6 +224,35 @@ async fn a_server_joins_votes_hands_over_and_leaves() {
     let members = first.members(Pool::Lan);
     let left = members.iter().find(|member| *member.name == *"s2").unwrap();
     assert_eq!(left.status, MemberStatus::Left);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_servers_are_looked_after_is_changed_while_they_run() {
+    let first = start(setup(1, 1, None)).await;
+    let call = Call::default();
+    let say = async |stabilization: Duration| {
+        let care = ServerCare { stabilization, ..ServerCare::default() };
+        let command = Command::PutSetting { setting: care.to_setting(), if_index: None };
+        first.submit(&call, command).await.unwrap();
+    };
+    say(Duration::from_secs(3600)).await;
+    let _second = start(setup(2, 0, Some(gossip_address(&first)))).await;
+    let standing = async || {
+        let view = first.autopilot(&call).await.ok()?;
+        let second = view.servers.into_iter().find(|server| !server.is_leader)?;
+        let now = Real::new().wall_clock();
+        let stable_for = now.checked_sub(second.stable_since)?;
+        Some((second.is_healthy, second.is_voter, stable_for))
+    };
+    // Five times as long as these servers were configured to wait.
+    until("the second is well for a second", async || {
+        let (is_well, is_voter, stable_for) = standing().await?;
+        assert!(!is_voter, "it waits as was said last");
+        (is_well && stable_for >= Duration::from_secs(1)).then_some(())
+    })
+    .await;
+    say(Duration::ZERO).await;
+    until("the second votes", async || standing().await?.1.then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

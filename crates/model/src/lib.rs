@@ -32,6 +32,7 @@ pub mod pair;
 pub mod prepared;
 pub mod query;
 pub mod scope;
+pub mod server_care;
 pub mod session;
 pub mod settings;
 pub mod text;

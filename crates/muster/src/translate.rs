@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use base64::Engine;
 use http::{HeaderName, HeaderValue};
-use muster_agent::care::CareSettings;
 use muster_agent::checks::{Allowed, CheckTerms};
 use muster_agent::local::LocalSetup;
 use muster_agent::membership::Membership;
@@ -21,6 +20,7 @@ use muster_front_consul as front;
 use muster_front_dns as dns;
 use muster_listen::Limits;
 use muster_model::Text;
+use muster_model::server_care::ServerCare;
 use muster_registry::local::Identity;
 use muster_registry::operator::{LogLevel, SettingValue};
 
@@ -108,14 +108,15 @@ fn guard(config: &Config) -> GuardSettings {
     }
 }
 
-fn care(config: &Config) -> CareSettings {
+fn care(config: &Config) -> ServerCare {
     let autopilot = &config.autopilot;
-    CareSettings {
+    ServerCare {
         removes_failed: autopilot.cleanup_dead_servers,
         last_contact_max: autopilot.last_contact_threshold,
         entries_behind_max: autopilot.max_trailing_logs,
         stabilization: autopilot.server_stabilization_time,
-        voters_min: autopilot.min_quorum as usize,
+        voters_min: u64::from(autopilot.min_quorum),
+        ..ServerCare::default()
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use muster_agent::agent::Stop;
-use muster_agent::care::CareSettings;
 use muster_agent::checks::CheckTerms;
 use muster_agent::local::{LocalSetup, Voucher};
 use muster_agent::ports::PortSetup;
@@ -14,6 +13,7 @@ use muster_agent::setup::Declared;
 use muster_agent::{
     Agent, ConsensusSettings, Folder, GossipSetup, GuardSettings, Joins, Ports, Setup, telemetry,
 };
+use muster_model::server_care::ServerCare;
 use muster_registry::local::Identity;
 use muster_registry::operator::{LogLevel, SettingValue};
 use muster_world::{World, blocking};
@@ -101,7 +101,7 @@ pub fn setup_of(server: HostNumber, n_servers: usize, consensus: ConsensusSettin
         data_folder: PathBuf::from(DATA_FOLDER),
         consensus,
         expects: n_servers,
-        care: CareSettings { stabilization: Duration::from_secs(2), ..CareSettings::default() },
+        care: ServerCare { stabilization: Duration::from_secs(2), ..ServerCare::default() },
         gossip: GossipSetup {
             lan_joins: Joins {
                 addresses: (0..n_servers).map(|other| ip_of(other).to_string()).collect(),

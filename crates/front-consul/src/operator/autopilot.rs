@@ -1,17 +1,18 @@
 //! `/v1/operator/autopilot`: whether the servers are well, and the document that says how they are
 //! looked after.
 //!
-//! The document is kept in the replicated state, where the leader reads it; how the servers are is
-//! the leader's own judgment.
+//! The wish is kept in the replicated state, where the leader reads it; how the servers are is the
+//! leader's own judgment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
-use muster_model::settings::Setting;
-use muster_model::{Command, Index, Outcome, Query, Text, answer};
+use muster_model::server_care::ServerCare;
+use muster_model::{Command, Index, Outcome, Query, answer};
 use muster_registry::cluster::{MemberStatus, ServerHealth};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::decode::{self, Object};
 use crate::duration;
@@ -51,44 +52,18 @@ pub(crate) const ROUTES: &[Route] = &[
 // Configuration
 // ------------------------------------------------------------------------------------------------
 
-/// The place of the document among the settings.
-const KIND: &str = "consul/autopilot";
-const NAME: &str = "configuration";
-
-/// The document, as it is kept and shown. Durations are in Go's notation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The document in Consul's words. Durations are in Go's notation.
+#[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Document {
+struct ConfigurationShape<'a> {
     cleanup_dead_servers: bool,
     last_contact_threshold: String,
     max_trailing_logs: u64,
     min_quorum: u64,
     server_stabilization_time: String,
-    redundancy_zone_tag: String,
+    redundancy_zone_tag: &'a str,
     disable_upgrade_migration: bool,
-    upgrade_version_tag: String,
-}
-
-impl Default for Document {
-    fn default() -> Document {
-        Document {
-            cleanup_dead_servers: true,
-            last_contact_threshold: "200ms".to_owned(),
-            max_trailing_logs: 250,
-            min_quorum: 0,
-            server_stabilization_time: "10s".to_owned(),
-            redundancy_zone_tag: String::new(),
-            disable_upgrade_migration: false,
-            upgrade_version_tag: String::new(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct ConfigurationShape {
-    #[serde(flatten)]
-    document: Document,
+    upgrade_version_tag: &'a str,
     create_index: Index,
     modify_index: Index,
 }
@@ -96,16 +71,23 @@ struct ConfigurationShape {
 fn configuration(front: Arc<Front>, request: Request) -> Later {
     Box::pin(async move {
         let terms = Terms { seen: 0, ..Terms::parse(&front, &request)? };
-        let query = Query::Settings { kind: KIND.into(), name: Some(NAME.into()) };
+        let (kind, name) = (ServerCare::KIND.into(), Some(ServerCare::NAME.into()));
+        let query = Query::Settings { kind, name };
         let answered = front.read(&request.call(&front), &query, &terms).await?;
         let answer::Body::Settings(settings) = &answered.answer.body else {
             return Err(mismatch());
         };
         let kept = settings.first();
-        // What another version of this program wrote and this one cannot read counts as absent.
-        let document = kept.and_then(|row| serde_json::from_str(&row.body).ok());
+        let care = kept.map(|row| ServerCare::from_body(&row.body)).unwrap_or_default();
         let shape = ConfigurationShape {
-            document: document.unwrap_or_default(),
+            cleanup_dead_servers: care.removes_failed,
+            last_contact_threshold: duration::format(care.last_contact_max),
+            max_trailing_logs: care.entries_behind_max,
+            min_quorum: care.voters_min,
+            server_stabilization_time: duration::format(care.stabilization),
+            redundancy_zone_tag: &care.zone_key,
+            disable_upgrade_migration: care.skips_migration,
+            upgrade_version_tag: &care.version_key,
             create_index: kept.map_or(0, |row| row.create_index),
             modify_index: kept.map_or(0, |row| row.modify_index),
         };
@@ -116,10 +98,8 @@ fn configuration(front: Arc<Front>, request: Request) -> Later {
 fn configure(front: Arc<Front>, mut request: Request) -> Later {
     Box::pin(async move {
         let if_index = request.parameters.natural("cas").transpose().map_err(refused_cas)?;
-        let document = document(&request.body().await?).map_err(reworded)?;
-        let body = serde_json::to_string(&document).expect("a document has text keys");
-        let setting = Setting { kind: KIND.into(), name: NAME.into(), body: Text::from(body) };
-        let command = Command::PutSetting { setting, if_index };
+        let care = parse(&request.body().await?).map_err(reworded)?;
+        let command = Command::PutSetting { setting: care.to_setting(), if_index };
         let committed = front.door().registry.submit(&request.call(&front), command).await?;
         match committed.outcome {
             Outcome::Done => Ok(json_reply(&true, request.style)),
@@ -140,45 +120,37 @@ fn reworded(failure: Failure) -> Failure {
     Failure::bad_request(format!("Error parsing autopilot config: {problem}"))
 }
 
-/// The document that a body is; what it does not mention is as usual.
-fn document(body: &[u8]) -> Result<Document, Failure> {
+/// What a body wishes; what it does not mention is as usual.
+fn parse(body: &[u8]) -> Result<ServerCare, Failure> {
     let mut object = Object::parse(body, "api.AutopilotConfiguration")?;
-    let usual = Document::default();
+    let usual = ServerCare::default();
     let has_cleanup = object.has("CleanupDeadServers");
     let cleanup = object.flag("CleanupDeadServers")?;
     let trailing = object.natural("MaxTrailingLogs")?;
-    let document = Document {
-        cleanup_dead_servers: if has_cleanup { cleanup } else { usual.cleanup_dead_servers },
-        last_contact_threshold: period(
-            &mut object,
-            "LastContactThreshold",
-            usual.last_contact_threshold,
-        )?,
-        max_trailing_logs: if trailing == 0 { usual.max_trailing_logs } else { trailing },
-        min_quorum: object.natural("MinQuorum")?,
-        server_stabilization_time: period(
-            &mut object,
-            "ServerStabilizationTime",
-            usual.server_stabilization_time,
-        )?,
-        redundancy_zone_tag: object.text("RedundancyZoneTag")?.to_string(),
-        disable_upgrade_migration: object.flag("DisableUpgradeMigration")?,
-        upgrade_version_tag: object.text("UpgradeVersionTag")?.to_string(),
+    let care = ServerCare {
+        removes_failed: if has_cleanup { cleanup } else { usual.removes_failed },
+        last_contact_max: period(&mut object, "LastContactThreshold", usual.last_contact_max)?,
+        entries_behind_max: if trailing == 0 { usual.entries_behind_max } else { trailing },
+        voters_min: object.natural("MinQuorum")?,
+        stabilization: period(&mut object, "ServerStabilizationTime", usual.stabilization)?,
+        zone_key: object.text("RedundancyZoneTag")?,
+        skips_migration: object.flag("DisableUpgradeMigration")?,
+        version_key: object.text("UpgradeVersionTag")?,
     };
     for ignored in ["CreateIndex", "ModifyIndex"] {
         object.take(ignored);
     }
     object.finish()?;
-    Ok(document)
+    Ok(care)
 }
 
-fn period(object: &mut Object, key: &str, usual: String) -> Result<String, Failure> {
+fn period(object: &mut Object, key: &str, usual: Duration) -> Result<Duration, Failure> {
     if !object.has(key) {
         // Go clients send `null` for what they leave open.
         object.take(key);
         return Ok(usual);
     }
-    Ok(duration::format(object.duration(key)?))
+    object.duration(key)
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -340,20 +312,20 @@ mod tests {
 
     #[test]
     fn what_a_document_does_not_mention_is_as_usual() {
-        let found = document(br#"{"CleanupDeadServers":false,"lastContactThreshold":"100ms"}"#);
-        let expected = Document {
-            cleanup_dead_servers: false,
-            last_contact_threshold: "100ms".to_owned(),
-            ..Document::default()
+        let found = parse(br#"{"CleanupDeadServers":false,"lastContactThreshold":"100ms"}"#);
+        let expected = ServerCare {
+            removes_failed: false,
+            last_contact_max: Duration::from_millis(100),
+            ..ServerCare::default()
         };
         assert_eq!(found.unwrap(), expected);
-        assert_eq!(document(b"{}").unwrap(), Document::default());
+        assert_eq!(parse(b"{}").unwrap(), ServerCare::default());
     }
 
     proptest::proptest! {
         #[test]
         fn no_document_panics(body in r#"\{"(MinQuorum|CleanupDeadServers|LastContactThreshold|MaxTrailingLogs)":(-?[0-9]{1,20}|"[0-9smh-]{0,6}"|true|null)\}"#) {
-            let _ = document(body.as_bytes());
+            let _ = parse(body.as_bytes());
         }
     }
 }
