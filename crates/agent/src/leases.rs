@@ -201,7 +201,7 @@ impl Agent {
             LeaseId::Instance { node, .. } => Scope::Node(node.clone()),
         };
         loop {
-            let seen = self.shared.hub.published();
+            let (seen, applied) = (self.shared.hub.published(), self.consensus.applied_index());
             match self.leases.renew_once(&self.shared, id) {
                 Ok(Renewal::Renewed) => {
                     self.catch_up_as_leader(deadline).await?;
@@ -212,8 +212,9 @@ impl Agent {
                     continue;
                 }
                 Ok(_expiring) => {}
-                // A leader that was just elected may not have seen it yet.
-                Err(unknown) if self.catch_up_as_leader(deadline).await? <= seen => {
+                // A leader that was just elected may not have seen it yet. Asked by what was applied:
+                // not every entry of the log changes what is published.
+                Err(unknown) if self.catch_up_as_leader(deadline).await? <= applied => {
                     return Err(unknown);
                 }
                 Err(_) => continue,

@@ -88,7 +88,11 @@ fn setup(number: u8, expects: usize, join: Option<SocketAddr>) -> Setup {
 }
 
 async fn start(setup: Setup) -> Arc<Agent> {
-    let world: Arc<dyn World> = Arc::new(Real::with_files(Arc::new(Memory::new())));
+    start_on(&Memory::new(), setup).await
+}
+
+async fn start_on(disk: &Memory, setup: Setup) -> Arc<Agent> {
+    let world: Arc<dyn World> = Arc::new(Real::with_files(Arc::new(disk.clone())));
     let id = uuid::Uuid::parse_str(&setup.identity.node_id).unwrap();
     let inside = world.clone();
     let folder = tokio::task::spawn_blocking(move || {
@@ -195,6 +199,20 @@ async fn a_session_is_renewed_at_a_server_that_does_not_lead() {
     follower.renew(&Call::default(), &lease).await.unwrap();
     let unknown = LeaseId::Session("00000000-0000-4000-8000-0000000000bb".into());
     let refused = follower.renew(&Call::default(), &unknown).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Unknown(_)), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_of_what_is_not_there_is_refused_by_a_leader_that_has_written_nothing_yet() {
+    let disk = Memory::new();
+    let first = start_on(&disk, setup(1, 1, None)).await;
+    put(&first, "early", "1").await.unwrap();
+    first.shutdown().await;
+    drop(first);
+    let again = start_on(&disk.kill(), setup(1, 1, None)).await;
+    let unknown = LeaseId::Session("00000000-0000-4000-8000-0000000000bb".into());
+    let renewed = tokio::spawn(async move { again.renew(&Call::default(), &unknown).await });
+    let refused = timeout(PATIENCE, renewed).await.unwrap().unwrap().unwrap_err();
     assert!(matches!(refused, Refusal::Unknown(_)), "{refused}");
 }
 
