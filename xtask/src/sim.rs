@@ -30,6 +30,9 @@ const PLANT_SEEDS: u64 = 60;
 
 /// Seeds of one chunk.
 const CHUNK: u64 = 10;
+/// How long a chunk may take before it counts as hanging, a hundred times as long as any does: code
+/// that never yields holds the one thread of its simulation.
+const CHUNK_TIME_MAX: Duration = Duration::from_secs(1_200);
 /// How often running processes are looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -129,14 +132,14 @@ fn sweep(wish: &Wish, binary: &Path) -> Result<(), Failure> {
     let chunk = wish.chunk();
     println!("sim: {} chunks of at most {chunk} seeds, {} at a time", waiting.len(), wish.n_jobs);
     let began = Instant::now();
-    let mut running: Vec<(u64, Child)> = Vec::new();
+    let mut running: Vec<Chunk> = Vec::new();
     let mut n_wrong = 0;
     while !waiting.is_empty() || !running.is_empty() {
         while running.len() < wish.n_jobs
             && let Some(first) = waiting.pop_front()
         {
             let n_seeds = chunk.min(last - first);
-            running.push((first, start(binary, wish, first, n_seeds)?));
+            running.push(Chunk::start(binary, wish, first, n_seeds)?);
         }
         std::thread::sleep(GLANCE);
         n_wrong += reap(&mut running, &notes)?;
@@ -145,25 +148,47 @@ fn sweep(wish: &Wish, binary: &Path) -> Result<(), Failure> {
     if n_wrong > 0 { Err(wrong(n_wrong)) } else { Ok(()) }
 }
 
-fn start(binary: &Path, wish: &Wish, first: u64, n_seeds: u64) -> Result<Child, Failure> {
-    let (from, seeds) = (first.to_string(), n_seeds.to_string());
-    let started = Command::new(binary)
-        .args(["--from", &from, "--seeds", &seeds])
-        .args(&wish.passed)
-        .current_dir(repository::root())
-        .spawn();
-    started.map_err(|error| Failure::NotInOrder(format!("sim: {error}")))
+/// Seeds that one process does.
+struct Chunk {
+    first: u64,
+    child: Child,
+    began: Instant,
+}
+
+impl Chunk {
+    fn start(binary: &Path, wish: &Wish, first: u64, n_seeds: u64) -> Result<Chunk, Failure> {
+        let (from, seeds) = (first.to_string(), n_seeds.to_string());
+        let started = Command::new(binary)
+            .args(["--from", &from, "--seeds", &seeds])
+            .args(&wish.passed)
+            .current_dir(repository::root())
+            .spawn();
+        let child = started.map_err(|error| Failure::NotInOrder(format!("sim: {error}")))?;
+        Ok(Chunk { first, child, began: Instant::now() })
+    }
+
+    /// Ends it where it hangs.
+    fn end_if_hanging(&mut self) -> std::io::Result<()> {
+        if self.began.elapsed() < CHUNK_TIME_MAX {
+            return Ok(());
+        }
+        println!("sim: one of the seeds from {} does not come to an end", self.first);
+        self.child.kill()
+    }
 }
 
 /// Takes note of the processes that have ended; how many ended badly.
-fn reap(running: &mut Vec<(u64, Child)>, notes: &Path) -> Result<usize, Failure> {
+fn reap(running: &mut Vec<Chunk>, notes: &Path) -> Result<usize, Failure> {
+    let failed = |error| Failure::NotInOrder(format!("sim: {error}"));
     let mut n_wrong = 0;
     let mut still_running = Vec::new();
-    for (first, mut child) in running.drain(..) {
-        let ended = child.try_wait();
-        match ended.map_err(|error| Failure::NotInOrder(format!("sim: {error}")))? {
-            None => still_running.push((first, child)),
-            Some(status) if status.success() => note(notes, first)?,
+    for mut chunk in running.drain(..) {
+        match chunk.child.try_wait().map_err(failed)? {
+            None => {
+                chunk.end_if_hanging().map_err(failed)?;
+                still_running.push(chunk);
+            }
+            Some(status) if status.success() => note(notes, chunk.first)?,
             Some(_) => n_wrong += 1,
         }
     }
