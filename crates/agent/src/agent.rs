@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 
+use crate::belonging::{self, Belonging};
 use crate::care::Care;
 use crate::doubts::Doubts;
 use crate::group::{Reception, Way};
@@ -43,6 +44,7 @@ pub struct Agent {
     /// The pool of the servers of all datacenters, if this one takes part.
     pub(crate) wan: Option<Arc<Membership>>,
     pub(crate) care: Care,
+    pub(crate) belonging: Belonging,
     pub(crate) guard: FailureGuard,
     pub(crate) doubts: Doubts,
     /// `ip:port` under which other servers reach this one.
@@ -114,7 +116,9 @@ impl Agent {
         let pools = pools::start(&world, &setup, ports.gossip, server_port).await?;
         let reception = Reception::new(&identity.datacenter);
         let serving = muster_rpc::serve(ports.server, reception.clone(), hello, limits, plain)?;
+        let belonging = Belonging::open(&*world, setup.data_folder.join("cluster"));
         let agent = Arc::new(Agent {
+            belonging,
             guard: FailureGuard::new(setup.guard),
             doubts: Doubts::default(),
             setup,
@@ -144,6 +148,7 @@ impl Agent {
         // What was on disk came at a time that this process did not see.
         self.shared.hub.begin_timeline();
         tokio::spawn(leader::run(Arc::downgrade(self)));
+        tokio::spawn(belonging::keep(Arc::downgrade(self)));
         if setup.expects > 1 {
             tokio::spawn(founding::run(Arc::downgrade(self), setup.expects));
         }

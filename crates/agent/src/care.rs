@@ -222,6 +222,14 @@ async fn may_take_in(agent: &Agent, voter: &Voter, deadline: Instant) -> bool {
             );
             false
         }
+        Ok(Told::Standing { is_member: true, cluster_id: None }) => {
+            warn!(
+                server = %voter.address,
+                "a server does not know to which cluster its data belongs and is not taken in: stop \
+                 it and clear its data folder, then it joins anew"
+            );
+            false
+        }
         _ => false,
     }
 }

@@ -80,7 +80,7 @@ pub(crate) enum Told {
         /// Whether it belongs to a group.
         #[n(0)]
         is_member: bool,
-        /// The id of the cluster whose state it holds, if it holds one.
+        /// The id of the cluster to which its data belongs, if it belongs to one.
         #[n(1)]
         cluster_id: Option<Text>,
     },
@@ -184,7 +184,7 @@ impl Agent {
             Ask::Transfer(to) => settled(self.consensus.transfer(to, deadline).await),
             Ask::Standing => Told::Standing {
                 is_member: self.consensus.is_member().await.unwrap_or(true),
-                cluster_id: self.cluster_id(),
+                cluster_id: self.belongs_to(),
             },
         }
     }

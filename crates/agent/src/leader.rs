@@ -28,7 +28,7 @@ use crate::doubts::{Due, mark};
 use crate::{authority, care, leases, reconciler};
 
 /// Where among the settings the cluster's id is kept.
-const CLUSTER_KIND: &str = "muster/cluster";
+pub(crate) const CLUSTER_KIND: &str = "muster/cluster";
 const CLUSTER_NAME: &str = "id";
 /// How often the leader notes the index, to know later which deletions are old enough.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);

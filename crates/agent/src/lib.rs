@@ -9,7 +9,7 @@
 //!   `placing`: where this node stands;
 //! - `group`: the servers among themselves, `helm`: what the leader is asked; `founding` a group;
 //! - `leader`: what only a leader decides: leases (`leases`), lock delays, tombstones; `reconciler`:
-//!   members to catalog; [`care`]: who votes;
+//!   members to catalog; [`care`]: who votes; `belonging`: to which cluster a server's data belongs;
 //! - `authority`: the built-in certificate authority;
 //! - [`local`]: what this agent vouches for, and how the catalog hears of it; [`checks`]: how checks
 //!   are run; [`tls`]: how it speaks TLS to what others run;
@@ -18,6 +18,7 @@
 pub mod agent;
 mod authority;
 pub mod backup;
+mod belonging;
 pub mod care;
 pub mod checks;
 mod doubts;
