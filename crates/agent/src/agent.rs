@@ -11,7 +11,7 @@ use muster_rpc::Pool;
 use muster_world::World;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::belonging::{self, Belonging};
 use crate::care::Care;
@@ -208,8 +208,26 @@ impl Agent {
         self.serving.counters()
     }
 
-    /// Closes the log in order. What is submitted from now on is refused.
+    /// Hands the leadership over, if it is here and another can have it: the others need not find out
+    /// by themselves that their leader is gone.
+    pub(crate) async fn hand_over(&self, deadline: Instant) {
+        let n_voters = self.consensus.servers().iter().filter(|server| server.is_voter).count();
+        if n_voters < 2 || !self.consensus.leadership().borrow().is_leader {
+            return;
+        }
+        match self.consensus.transfer(None, deadline).await {
+            Ok(()) => info!("handed the leadership over"),
+            Err(error) => warn!(%error, "the leadership is not handed over"),
+        }
+    }
+
+    /// Hands over what it leads, then closes the log in order. What is submitted after that is
+    /// refused.
     pub async fn shutdown(&self) {
+        let is_fatal = matches!(*self.stopping.borrow(), Stop::Fatal(_));
+        if !is_fatal {
+            self.hand_over(Instant::now() + HAND_OVER_TIMEOUT).await;
+        }
         self.stop();
         if timeout(SHUTDOWN_TIMEOUT, self.consensus.shutdown()).await.is_err() {
             error!("the log was not closed in time; the next start repairs it");
@@ -235,6 +253,8 @@ impl Agent {
     }
 }
 
+/// How long another server may take to lead in the place of this one.
+const HAND_OVER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 /// How long the log may take to close.
 const SHUTDOWN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 

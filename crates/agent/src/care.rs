@@ -11,6 +11,10 @@
 //! A failed voter is taken out only when at least three voters are well and they are more than half:
 //! a group of three that lost one keeps it, and can still take it back; once a replacement votes,
 //! the dead one goes. One change is made at a time, and the next look starts from what came of it.
+//!
+//! A leader whose disk has no space left can accept no write, though the others could: it hands the
+//! leadership over. Not at once after it was elected, so that it does not wander among servers of
+//! which none has space.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +34,8 @@ use crate::tags;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long one change may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a leader without space leads at least.
+const LEADS_WITHOUT_SPACE: Duration = Duration::from_secs(5);
 /// Voters that have to be well before a failed one is taken out.
 const WELL_VOTERS_MIN: usize = 3;
 
@@ -85,7 +91,11 @@ enum Change {
 /// Looks after the servers for as long as this one leads.
 pub(crate) async fn run(agent: &Agent) {
     let mut members = agent.lan.members();
+    let elected_at = Instant::now();
     loop {
+        if !agent.consensus.has_space() && elected_at.elapsed() >= LEADS_WITHOUT_SPACE {
+            agent.hand_over(Instant::now() + CHANGE_TIMEOUT).await;
+        }
         let seen = members.borrow_and_update().clone();
         let servers = agent.consensus.servers();
         let known: BTreeMap<u64, &Member> =

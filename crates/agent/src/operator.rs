@@ -257,11 +257,7 @@ impl Agent {
             return;
         }
         let deadline = Instant::now() + LEAVE_TIMEOUT;
-        if self.consensus.leadership().borrow().is_leader
-            && let Err(error) = self.consensus.transfer(None, deadline).await
-        {
-            warn!(%error, "the leadership was not handed over before leaving");
-        }
+        self.hand_over(deadline).await;
         let call = Call { deadline: Some(deadline), ..Call::default() };
         if let Err(refusal) = self.ask_leader(Ask::Remove(own), &call).await {
             warn!(%refusal, "this server leaves without having been taken out of the group");

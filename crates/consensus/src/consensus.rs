@@ -430,6 +430,12 @@ impl Consensus {
         self.leadership.clone()
     }
 
+    /// Whether there is space here for what would be proposed. Where there was none, it is looked for.
+    #[must_use]
+    pub fn has_space(&self) -> bool {
+        self.log.admit().is_ok()
+    }
+
     /// Figures for operators.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -19,6 +19,8 @@ use crate::voters::{Server, Voter};
 
 /// How long the next leader may take to show itself.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long ago a server was heard that is likely to take the leadership.
+const HEARD_LATELY: Duration = Duration::from_millis(500);
 /// How long a server may take to say where it stands.
 const STANDING_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -90,15 +92,18 @@ impl Consensus {
         changed.map(drop)
     }
 
-    /// Hands the leadership to another voter, by default the one that has most of the log; ready
-    /// when another leads.
+    /// Hands the leadership to another voter, by default the one that has most of the log among those
+    /// that were heard lately; ready when another leads.
     pub async fn transfer(&self, to: Option<u64>, deadline: Instant) -> Result<(), ProposeError> {
         let own = self.node();
         let servers = self.servers();
         let others = servers.iter().filter(|server| server.is_voter && server.voter.id != own);
         let next = match to {
             Some(id) => others.clone().find(|server| server.voter.id == id),
-            None => others.clone().max_by_key(|server| (server.last, server.voter.id)),
+            None => others.clone().max_by_key(|server| {
+                let is_near = server.heard_ago.is_some_and(|ago| ago < HEARD_LATELY);
+                (is_near, server.last, server.voter.id)
+            }),
         };
         let Some(next) = next else {
             let why = "there is no such voter to lead".to_owned();

@@ -156,8 +156,11 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVoteOf) -> io::Result<()> {
-        // The vote may rest on entries that are still on their way: the first one names the voters.
-        self.durably(|log, done| log.append(std::iter::empty(), done)).await?;
+        // The first entry names the voters, and a vote without it is no good. On any other the vote
+        // does not rest: also a server without space for entries has to take another for its leader.
+        if !self.log.has_begun() {
+            self.durably(|log, done| log.append(std::iter::empty(), done)).await?;
+        }
         let (log, vote) = (self.log.clone(), from_vote(vote));
         off_runtime(&*self.world, move || log.save_vote(vote)).await
     }

@@ -248,6 +248,13 @@ impl Log {
         Ok(crc32c::crc32c(&opening))
     }
 
+    /// Whether the log would be there after a loss of power: its first entry is on disk, or was.
+    pub(crate) fn has_begun(&self) -> bool {
+        let state = self.state();
+        let is_written = |place: &Place| place.offset != UNWRITTEN;
+        state.purged.is_some() || state.places.front().is_some_and(is_written)
+    }
+
     /// The vote as last saved.
     pub(crate) fn vote(&self) -> Option<Vote> {
         self.vote.lock().unwrap_or_else(PoisonError::into_inner).vote()
