@@ -83,6 +83,22 @@ async fn when_the_leader_dies_another_leads_and_nothing_acknowledged_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_cannot_be_reached_is_tried_now_and_then() {
+    let links = Arc::new(Links::default());
+    let mut servers = links.group(3).await;
+    let leader = leader_of(&servers).await;
+    let down = servers.remove((leader + 1) % 3);
+    links.kill(down);
+    let leader = leader_of(&servers).await;
+    let (n_before, began_at) = (links.n_opened(), Instant::now());
+    while began_at.elapsed() < Duration::from_secs(1) {
+        write(&servers[leader], "one more").await.unwrap();
+    }
+    let n_tries = links.n_opened() - n_before;
+    assert!(n_tries < 50, "{n_tries} tries in a second");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_falls_silent_is_not_waited_for_once_another_leads() {
     let links = Arc::new(Links::default());
     let servers = links.group(3).await;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ pub struct Links {
     running: Mutex<BTreeMap<u64, Arc<Consensus>>>,
     cut: Mutex<BTreeSet<u64>>,
     silent: Mutex<BTreeSet<u64>>,
+    n_opened: AtomicUsize,
 }
 
 /// A server of the test.
@@ -104,6 +106,11 @@ impl Links {
         self.silent.lock().unwrap().clear();
     }
 
+    /// How often somebody tried to open a line.
+    pub fn n_opened(&self) -> usize {
+        self.n_opened.load(Ordering::Relaxed)
+    }
+
     fn is_silent(&self, from: u64, to: u64) -> bool {
         let silent = self.silent.lock().unwrap();
         silent.contains(&from) || silent.contains(&to)
@@ -179,6 +186,7 @@ impl Peers for Way {
         first: Bytes,
         _: Instant,
     ) -> Pending<'a, Result<Line, Unreachable>> {
+        self.links.n_opened.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let peer = self.links.reach(self.from, to.id)?;
             let (there, from_here) = self.pipe(to.id);
