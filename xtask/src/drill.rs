@@ -2,33 +2,45 @@
 //!
 //! A drill starts the binary as an operator would, does something to it that a test inside the
 //! process cannot (a kill, a full disk), and says in its last line whether every promise was kept.
-//! Adding a drill is adding a file and naming it in [`run`].
+//! Drills of one process have the clients of [`fleet`]; drills of a cluster start its servers in
+//! [`lab`] and have the clients of [`load`]. Adding a drill is adding a file and a line of
+//! [`DRILLS`].
 
 mod connection;
 mod disk_full;
 mod fleet;
+mod follower_kill;
+mod gaps;
 mod kill;
+mod lab;
+mod leader_kill;
+mod ledger;
+mod load;
+mod pulse;
+mod witness;
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::Failure;
 use crate::conformance::{self, Tally};
 
-pub(crate) const SAYS: &str =
-    "Puts the binary through `kill` or `disk-full` (--rounds, --writes, --seed, --binary).";
+pub(crate) const SAYS: &str = "Puts the binary through what machines do; alone lists the drills (--rounds, --writes, --seed).";
 
 /// How a drill is run.
 struct Order {
     binary: PathBuf,
     /// A folder of its own, removed afterwards unless the drill fails.
     scratch: PathBuf,
-    /// How often the process is killed.
+    /// How often it is done to the process.
     n_rounds: usize,
     /// Acknowledged writes in a round.
     n_writes: usize,
     /// What everything random is drawn from: printed, so that a run can be asked for again.
     seed: u64,
+    /// Whether what takes longer than it may breaks the drill: a machine that is busy with tests, and
+    /// a binary that is not optimized, show what is safe and not how long it takes.
+    is_timed: bool,
 }
 
 /// What a drill found out, when nothing went wrong.
@@ -39,25 +51,49 @@ enum Verdict {
     Skipped(String),
 }
 
-/// One drill.
-type Drill = fn(&Order) -> Result<Verdict, String>;
+/// One drill, and how it is run unless somebody says otherwise.
+struct Drill {
+    name: &'static str,
+    says: &'static str,
+    run: fn(&Order) -> Result<Verdict, String>,
+    n_rounds: usize,
+    n_writes: usize,
+}
+
+impl Drill {
+    const fn of_one(name: &'static str, says: &'static str, run: Run) -> Self {
+        Self { name, says, run, n_rounds: 50, n_writes: 10_000 }
+    }
+
+    const fn of_three(name: &'static str, says: &'static str, run: Run, n_rounds: usize) -> Self {
+        Self { name, says, run, n_rounds, n_writes: 1_000 }
+    }
+}
+
+type Run = fn(&Order) -> Result<Verdict, String>;
+
+const DRILLS: &[Drill] = &[
+    Drill::of_one("kill", "one process, killed in the midst of writes", kill::run),
+    Drill::of_one("disk-full", "one process without space", disk_full::run),
+    Drill::of_three("leader-kill", "three servers, the leader killed", leader_kill::run, 5),
+    Drill::of_three("follower-kill", "three servers, a follower killed", follower_kill::run, 5),
+];
+
+/// The drills that `cargo xtask test` holds, with rounds and writes.
+const QUICK: [(&str, usize, usize); 4] =
+    [("kill", 3, 500), ("disk-full", 3, 500), ("leader-kill", 2, 200), ("follower-kill", 2, 200)];
 
 /// Entry of the chore.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let Some((name, rest)) = arguments.split_first() else {
-        return Err(Failure::Usage("name a drill: kill or disk-full".to_owned()));
+        return Err(Failure::Usage(format!("name a drill:\n{}", listed())));
     };
-    let drill: Drill = match name.as_str() {
-        "kill" => kill::run,
-        "disk-full" => disk_full::run,
-        unknown => {
-            let says = format!("there is no drill {unknown:?}; there are: kill, disk-full");
-            return Err(Failure::Usage(says));
-        }
+    let Some(drill) = DRILLS.iter().find(|drill| drill.name == name) else {
+        return Err(Failure::Usage(format!("there is no drill {name:?}:\n{}", listed())));
     };
-    let order = Order::parse(name, rest)?;
+    let order = Order::parse(drill, rest)?;
     println!("drill {name}: seed {}", order.seed);
-    match hold(&order, drill) {
+    match hold(&order, drill.run) {
         Ok(Verdict::Kept(figures)) => println!("drill {name}: held; {figures}"),
         Ok(Verdict::Skipped(why)) => println!("drill {name}: skipped: {why}"),
         Err(why) => return Err(Failure::NotInOrder(why)),
@@ -65,14 +101,22 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Both drills in a minute or less, for `cargo xtask test`.
+fn listed() -> String {
+    let lines: Vec<String> =
+        DRILLS.iter().map(|drill| format!("  {:<18} {}", drill.name, drill.says)).collect();
+    lines.join("\n")
+}
+
+/// The quick drills with few rounds, for `cargo xtask test`.
 pub(crate) fn quick(tally: &mut Tally) -> Result<(), Failure> {
     let binary = conformance::build(true)?;
-    let drills: [(&str, Drill); 2] = [("kill", kill::run), ("disk-full", disk_full::run)];
-    for (name, drill) in drills {
-        let order = Order { n_rounds: 3, n_writes: 500, ..Order::usual(name, binary.clone()) };
+    for (name, n_rounds, n_writes) in QUICK {
+        let drill = DRILLS.iter().find(|drill| drill.name == name);
+        let drill = drill.expect("every quick drill is one, which a test checks");
+        let usual = Order::usual(drill, binary.clone());
+        let order = Order { n_rounds, n_writes, is_timed: false, ..usual };
         let named = format!("drill {name}");
-        match hold(&order, drill) {
+        match hold(&order, drill.run) {
             Ok(Verdict::Kept(figures)) => {
                 println!("{named}: held; {figures}");
                 tally.n_passed += 1;
@@ -100,20 +144,21 @@ fn hold(
 }
 
 impl Order {
-    fn usual(name: &str, binary: PathBuf) -> Self {
+    fn usual(drill: &Drill, binary: PathBuf) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let scratch = std::env::temp_dir().join(format!("drill-{name}-{}", std::process::id()));
+        let folder = format!("drill-{}-{}", drill.name, std::process::id());
         Self {
             binary,
-            scratch,
-            n_rounds: 50,
-            n_writes: 10_000,
+            scratch: std::env::temp_dir().join(folder),
+            n_rounds: drill.n_rounds,
+            n_writes: drill.n_writes,
             seed: u64::from(since.subsec_nanos()),
+            is_timed: true,
         }
     }
 
-    fn parse(name: &str, arguments: &[String]) -> Result<Self, Failure> {
-        let mut order = Self::usual(name, PathBuf::new());
+    fn parse(drill: &Drill, arguments: &[String]) -> Result<Self, Failure> {
+        let mut order = Self::usual(drill, PathBuf::new());
         let mut rest = arguments.iter();
         while let Some(flag) = rest.next() {
             let value =
@@ -127,8 +172,9 @@ impl Order {
                 "--writes" => order.n_writes = usize::try_from(number()?).unwrap_or(usize::MAX),
                 "--seed" => order.seed = number()?,
                 "--binary" => order.binary = PathBuf::from(value),
+                "--timed" => order.is_timed = yes_or_no(flag, value)?,
                 _ => {
-                    let says = "there are --rounds --writes --seed --binary";
+                    let says = "there are --rounds --writes --seed --binary --timed";
                     return Err(Failure::Usage(format!("unknown flag {flag}; {says}")));
                 }
             }
@@ -139,6 +185,19 @@ impl Order {
         // The server may be started in another folder.
         order.binary = std::path::absolute(&order.binary).unwrap_or(order.binary);
         Ok(order)
+    }
+
+    /// Whether something took longer than it may.
+    fn is_too_long(&self, took: Duration, max: Duration) -> bool {
+        self.is_timed && took > max
+    }
+}
+
+fn yes_or_no(flag: &str, value: &str) -> Result<bool, Failure> {
+    match value {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(Failure::Usage(format!("{flag} is yes or no, not {other:?}"))),
     }
 }
 
@@ -166,16 +225,29 @@ mod tests {
 
     #[test]
     fn an_order_says_how_often_and_from_which_seed() {
-        let parsed = Order::parse("kill", &words("--rounds 2 --writes 30 --seed 4 --binary /b"));
+        let parsed =
+            Order::parse(&DRILLS[0], &words("--rounds 2 --writes 30 --seed 4 --binary /b"));
         let order = parsed.ok().expect("is an order");
         assert_eq!((order.n_rounds, order.n_writes, order.seed), (2, 30, 4));
-        assert!(Order::parse("kill", &words("--rounds 0 --binary /b")).is_err());
-        assert!(Order::parse("kill", &words("--what 1")).is_err());
+        assert!(order.is_too_long(Duration::from_secs(2), Duration::from_secs(1)));
+        let untimed = Order::parse(&DRILLS[0], &words("--timed no --binary /b"));
+        let untimed = untimed.ok().expect("is an order");
+        assert!(!untimed.is_too_long(Duration::from_secs(2), Duration::from_secs(1)));
+        assert!(Order::parse(&DRILLS[0], &words("--timed maybe --binary /b")).is_err());
+        assert!(Order::parse(&DRILLS[0], &words("--rounds 0 --binary /b")).is_err());
+        assert!(Order::parse(&DRILLS[0], &words("--what 1")).is_err());
+    }
+
+    #[test]
+    fn every_quick_drill_is_a_drill() {
+        for (name, _, _) in QUICK {
+            assert!(DRILLS.iter().any(|drill| drill.name == name), "{name}");
+        }
     }
 
     #[test]
     fn a_failed_drill_leaves_its_folder_and_a_kept_one_does_not() {
-        let mut order = Order::usual("folder", PathBuf::new());
+        let mut order = Order::usual(&DRILLS[0], PathBuf::new());
         order.scratch.push("inner");
         assert!(hold(&order, |_| Err("broken".to_owned())).is_err());
         assert!(order.scratch.is_dir());

@@ -79,8 +79,25 @@ impl Group {
         Ok(Ending::TimedOut)
     }
 
+    /// Waits until the program ends by itself or its time is up; it is not killed then.
+    pub(crate) fn ends_within(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+        let started_at = Instant::now();
+        loop {
+            let status = self.ended()?;
+            if status.is_some() || started_at.elapsed() > limit {
+                return Ok(status);
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// The number of the process at its head.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to the whole group; a group that is gone already needs none.
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {
             let _gone_already = kill_process_group(group, signal);
         }

@@ -4,7 +4,7 @@
 //! asked on it has no known outcome, and that is what a drill is about.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a server may be silent before the connection counts as broken.
@@ -25,20 +25,36 @@ pub(super) struct Answer {
 
 impl Connection {
     pub(super) fn open(address: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::open_within(address, SILENCE_MAX)
+    }
+
+    /// Opens a connection that counts as broken once the server is silent for this long.
+    pub(super) fn open_within(address: &str, silence_max: Duration) -> io::Result<Self> {
+        let address: SocketAddr = address.parse().map_err(|_| invalid("this is no address"))?;
+        let stream = TcpStream::connect_timeout(&address, silence_max)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
-        stream.set_write_timeout(Some(SILENCE_MAX))?;
+        stream.set_read_timeout(Some(silence_max))?;
+        stream.set_write_timeout(Some(silence_max))?;
         Ok(Self { stream: BufReader::new(stream) })
     }
 
     /// Sends one request and reads its whole answer.
     pub(super) fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+        self.send(method, path, body)?;
+        self.receive()
+    }
+
+    /// Sends one request, and does not wait for its answer.
+    pub(super) fn send(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<()> {
         let length = body.len();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
         );
-        self.stream.get_mut().write_all(&[head.as_bytes(), body].concat())?;
+        self.stream.get_mut().write_all(&[head.as_bytes(), body].concat())
+    }
+
+    /// Reads the whole answer to what was sent.
+    pub(super) fn receive(&mut self) -> io::Result<Answer> {
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|word| word.parse().ok());
         let status = status.ok_or_else(|| invalid(&format!("{first:?} is no status line")))?;

@@ -1,4 +1,4 @@
-//! `drill disk-full`: without space writes are refused in words, reads go on, and space heals.
+//! `drill disk-full`: without space writes are refused in words and at once, reads go on, space heals.
 //!
 //! The data lies on a small tmpfs. What fills it is a file of the drill's own beside the data, so
 //! that space can be taken and given back; the server is the same process throughout. Only root
@@ -17,15 +17,17 @@ use crate::conformance::launch::Server;
 
 /// The size of the disk.
 const DISK_MIB: usize = 192;
+/// How long any write may wait for its answer, granted or not.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// How long the server may take to notice that space is gone, or is back.
 const NOTICES_WITHIN: Duration = Duration::from_secs(30);
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// A mounted disk; unmounted when dropped.
-struct Disk(PathBuf);
+pub(super) struct Disk(pub(super) PathBuf);
 
 impl Disk {
-    fn mount(at: PathBuf) -> Result<Self, String> {
+    pub(super) fn mount(at: PathBuf) -> Result<Self, String> {
         std::fs::create_dir_all(&at).map_err(|error| error.to_string())?;
         let size = format!("size={DISK_MIB}m");
         let out = Command::new("mount")
@@ -39,8 +41,8 @@ impl Disk {
         }
     }
 
-    /// Takes all space that is left.
-    fn fill(&self) -> Result<PathBuf, String> {
+    /// Takes all space that is left, with a file whose removal gives it back.
+    pub(super) fn fill(&self) -> Result<PathBuf, String> {
         let path = self.0.join("ballast");
         let mut file = File::create(&path).map_err(|error| error.to_string())?;
         let piece = [1; PIECE_BYTES];
@@ -91,24 +93,41 @@ pub(super) fn run(order: &Order) -> Result<Verdict, String> {
     }
     server.kill();
     drop(disk);
-    let worst = |pick: fn(&(Duration, Duration)) -> Duration| times.iter().map(pick).max();
-    Ok(Verdict::Kept(format!(
-        "filled and freed {} times; refused after {:?} at worst, wrote again after {:?} at worst",
+    let worst = |pick: fn(&Times) -> Duration| times.iter().map(pick).max().unwrap_or_default();
+    let slowest = worst(|times| times.slowest);
+    let says = format!(
+        "filled and freed {} times; refused after {:?} at worst, no write waited longer than \
+         {slowest:?} for its answer; wrote again after {:?} at worst",
         times.len(),
-        worst(|(refused, _)| *refused).unwrap_or_default(),
-        worst(|(_, wrote)| *wrote).unwrap_or_default(),
-    )))
+        worst(|times| times.refused_after),
+        worst(|times| times.wrote_after),
+    );
+    if order.is_too_long(slowest, ANSWERS_WITHIN) {
+        return Err(format!("{says}: too long, allowed is {ANSWERS_WITHIN:?}"));
+    }
+    Ok(Verdict::Kept(says))
+}
+
+/// How long things took in one round.
+struct Times {
+    /// From the full disk to the first refusal that names it: the log uses up first what it has.
+    refused_after: Duration,
+    /// The longest that one write waited for its answer.
+    slowest: Duration,
+    /// From the space that was freed to the first write.
+    wrote_after: Duration,
 }
 
 /// Fills the disk, sees writes refused and reads go on, frees it, and sees writes again.
-fn once(disk: &Disk, server: &Server, round: usize) -> Result<(Duration, Duration), String> {
+fn once(disk: &Disk, server: &Server, round: usize) -> Result<Times, String> {
     let kept = format!("/v1/kv/kept/{round}");
     until(server, &kept, |answer| answer.status == 200)?;
     let ballast = disk.fill()?;
     let filled_at = Instant::now();
     // What is preallocated may still take writes; those that meet the end of it have no known
     // outcome, and say so. From then on the refusals name the reason.
-    until(server, "/v1/kv/refused", |answer| answer.status >= 500 && is_about_space(answer))?;
+    let is_refused = |answer: &Answer| answer.status >= 500 && is_about_space(answer);
+    let slowest = until(server, "/v1/kv/refused", is_refused)?;
     let refused_after = filled_at.elapsed();
     for path in [kept.as_str(), "/v1/catalog/nodes", "/v1/status/leader"] {
         let answer = connect(server)?.ask("GET", path, b"").map_err(|error| error.to_string())?;
@@ -118,8 +137,9 @@ fn once(disk: &Disk, server: &Server, round: usize) -> Result<(Duration, Duratio
     }
     free(&ballast)?;
     let freed_at = Instant::now();
-    until(server, "/v1/kv/again", |answer| answer.status == 200)?;
-    Ok((refused_after, freed_at.elapsed()))
+    let slow_again = until(server, "/v1/kv/again", |answer| answer.status == 200)?;
+    let slowest = slowest.max(slow_again);
+    Ok(Times { refused_after, slowest, wrote_after: freed_at.elapsed() })
 }
 
 fn is_about_space(answer: &Answer) -> bool {
@@ -131,15 +151,18 @@ fn free(ballast: &Path) -> Result<(), String> {
     std::fs::remove_file(ballast).map_err(|error| error.to_string())
 }
 
-/// Writes until an answer is as wanted.
-fn until(server: &Server, path: &str, wanted: fn(&Answer) -> bool) -> Result<Answer, String> {
+/// Writes until an answer is as wanted; gives how long the slowest took.
+fn until(server: &Server, path: &str, wanted: fn(&Answer) -> bool) -> Result<Duration, String> {
     let value = vec![b'x'; 256 * 1024];
     let started_at = Instant::now();
+    let mut slowest = Duration::ZERO;
     let mut connection = connect(server)?;
     loop {
+        let asked_at = Instant::now();
         let answer = connection.ask("PUT", path, &value).map_err(|error| error.to_string())?;
+        slowest = slowest.max(asked_at.elapsed());
         if wanted(&answer) {
-            return Ok(answer);
+            return Ok(slowest);
         }
         if started_at.elapsed() > NOTICES_WITHIN {
             return Err(format!("PUT {path} still answers {}", told(&answer)));

@@ -145,10 +145,8 @@ impl Memory {
 /// Everything that a server holds of the drill.
 pub(super) fn look(connection: &mut Connection) -> Result<Found, String> {
     let mut found = Found::new();
-    for pair in items(&read(connection, "/v1/kv/drill/?recurse")?) {
-        let name = text(pair, "Key");
-        let value = STANDARD.decode(text(pair, "Value")).unwrap_or_default();
-        let version = version_of(&value).ok_or(format!("the value of {name} is damaged"))?;
+    for listed in items(&read(connection, "/v1/kv/drill/?recurse")?) {
+        let (name, version) = pair(listed)?;
         found.insert(name, version);
     }
     for instance in items(&read(connection, "/v1/catalog/service/drill-catalog")?) {
@@ -165,8 +163,16 @@ pub(super) fn look(connection: &mut Connection) -> Result<Found, String> {
     Ok(found)
 }
 
+/// The key and the version of a pair as it is listed.
+pub(super) fn pair(listed: &Value) -> Result<(String, u64), String> {
+    let name = text(listed, "Key");
+    let value = STANDARD.decode(text(listed, "Value")).unwrap_or_default();
+    let version = version_of(&value).ok_or(format!("the value of {name} is damaged"))?;
+    Ok((name, version))
+}
+
 /// Reads JSON; nothing there is nothing.
-fn read(connection: &mut Connection, path: &str) -> Result<Value, String> {
+pub(super) fn read(connection: &mut Connection, path: &str) -> Result<Value, String> {
     let answer = connection.ask("GET", path, b"").map_err(|error| format!("{path}: {error}"))?;
     match answer.status {
         200 => serde_json::from_slice(&answer.body).map_err(|error| format!("{path}: {error}")),
@@ -180,7 +186,7 @@ pub(super) fn told(answer: &Answer) -> String {
     format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body).trim())
 }
 
-fn items(value: &Value) -> &[Value] {
+pub(super) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -189,11 +195,11 @@ fn text(value: &Value, key: &str) -> String {
 }
 
 /// A value that shows if any byte of it is not of this version.
-fn value_of(version: u64) -> Vec<u8> {
+pub(super) fn value_of(version: u64) -> Vec<u8> {
     version.to_le_bytes().into_iter().cycle().take(VALUE_BYTES).collect()
 }
 
-fn version_of(value: &[u8]) -> Option<u64> {
+pub(super) fn version_of(value: &[u8]) -> Option<u64> {
     let version = u64::from_le_bytes(*value.first_chunk()?);
     (value == value_of(version)).then_some(version)
 }
