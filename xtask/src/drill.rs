@@ -16,7 +16,9 @@ mod lab;
 mod leader_kill;
 mod ledger;
 mod load;
+mod pause;
 mod pulse;
+mod rolling;
 mod witness;
 
 use std::path::{Path, PathBuf};
@@ -77,6 +79,8 @@ const DRILLS: &[Drill] = &[
     Drill::of_one("disk-full", "one process without space", disk_full::run),
     Drill::of_three("leader-kill", "three servers, the leader killed", leader_kill::run, 5),
     Drill::of_three("follower-kill", "three servers, a follower killed", follower_kill::run, 5),
+    Drill::of_three("pause", "three servers, the leader stands still", pause::run, 5),
+    Drill::of_three("rolling", "three servers, restarted in turn", rolling::run, 1),
 ];
 
 /// The drills that `cargo xtask test` holds, with rounds and writes.
