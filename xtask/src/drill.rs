@@ -6,7 +6,9 @@
 //! [`lab`] and have the clients of [`load`]. Adding a drill is adding a file and a line of
 //! [`DRILLS`].
 
+mod cluster_disk_full;
 mod connection;
+mod corrupt;
 mod disk_full;
 mod fleet;
 mod follower_kill;
@@ -81,6 +83,13 @@ const DRILLS: &[Drill] = &[
     Drill::of_three("follower-kill", "three servers, a follower killed", follower_kill::run, 5),
     Drill::of_three("pause", "three servers, the leader stands still", pause::run, 5),
     Drill::of_three("rolling", "three servers, restarted in turn", rolling::run, 1),
+    Drill::of_three(
+        "cluster-disk-full",
+        "three servers, one without space",
+        cluster_disk_full::run,
+        4,
+    ),
+    Drill::of_three("corrupt", "three servers, the data of one damaged", corrupt::run, 4),
 ];
 
 /// The drills that `cargo xtask test` holds, with rounds and writes.
