@@ -18,9 +18,12 @@ mod lab;
 mod leader_kill;
 mod ledger;
 mod load;
+mod partition;
 mod pause;
 mod pulse;
 mod rolling;
+mod stall;
+mod wires;
 mod witness;
 
 use std::path::{Path, PathBuf};
@@ -89,7 +92,9 @@ const DRILLS: &[Drill] = &[
         cluster_disk_full::run,
         4,
     ),
+    Drill::of_three("partition", "three servers, the network split", partition::run, 4),
     Drill::of_three("corrupt", "three servers, the data of one damaged", corrupt::run, 4),
+    Drill::of_three("stall", "three servers, disks that hang, busy processors", stall::run, 1),
 ];
 
 /// The drills that `cargo xtask test` holds, with rounds and writes.
