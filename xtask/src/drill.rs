@@ -21,6 +21,7 @@ mod load;
 mod partition;
 mod pause;
 mod pulse;
+mod rescue;
 mod rolling;
 mod stall;
 mod wires;
@@ -94,6 +95,7 @@ const DRILLS: &[Drill] = &[
     ),
     Drill::of_three("partition", "three servers, the network split", partition::run, 4),
     Drill::of_three("corrupt", "three servers, the data of one damaged", corrupt::run, 4),
+    Drill::of_three("rescue", "three servers, two lost for good", rescue::run, 3),
     Drill::of_three("stall", "three servers, disks that hang, busy processors", stall::run, 1),
 ];
 
