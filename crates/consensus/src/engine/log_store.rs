@@ -67,6 +67,11 @@ pub(crate) async fn off_runtime<T: Send + 'static>(
         .unwrap_or_else(|| Err(io::Error::other("the runtime is going down")))
 }
 
+/// For what nobody waits for. That it failed is told to the next append, and ends the process.
+fn unawaited() -> wal::Done {
+    Box::new(|_| {})
+}
+
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
     let from = match range.start_bound() {
         Bound::Included(from) => *from,
@@ -175,12 +180,17 @@ impl RaftLogStorage<Types> for LogStore {
         Ok(())
     }
 
+    /// Not waited for: what is appended next is on disk only behind it, and a server that dies before
+    /// is one that never heard of it. One without space for the note has to follow on.
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
         let from = last_log_id.map_or(0, |id| id.index() + 1);
-        self.durably(|log, done| log.truncate(from, done)).await
+        self.log.truncate(from, unawaited());
+        Ok(())
     }
 
+    /// Not waited for, for the same reasons: more of the log than is needed does no harm.
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
-        self.durably(|log, done| log.purge(from_log_id(&log_id), done)).await
+        self.log.purge(from_log_id(&log_id), unawaited());
+        Ok(())
     }
 }
