@@ -132,11 +132,11 @@ fn split_once(
 }
 
 fn make(lab: &Lab, wires: &Wires, cut: Cut, lost: usize) -> Result<(), String> {
-    let others = (0..lab.n_servers()).filter(|at| *at != lost);
+    let mut others = (0..lab.n_servers()).filter(|at| *at != lost);
     match cut {
         Cut::Leader => wires.cut(lost),
-        Cut::FromLeader => others.map(|other| wires.mute(lost, other)).collect(),
-        Cut::ToLeader | Cut::ToFollower => others.map(|other| wires.mute(other, lost)).collect(),
+        Cut::FromLeader => others.try_for_each(|other| wires.mute(lost, other)),
+        Cut::ToLeader | Cut::ToFollower => others.try_for_each(|other| wires.mute(other, lost)),
     }
 }
 

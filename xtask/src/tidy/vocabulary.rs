@@ -23,8 +23,8 @@ const FOREIGN: &[Foreign] = &[
     Foreign { word: "blacklist", instead: "what it does", at_home_in: &[] },
     Foreign { word: "whitelist", instead: "what it does", at_home_in: &[] },
     Foreign { word: "slave", instead: "follower", at_home_in: &[] },
-    // `muster` reads Consul's configuration files, whose keys say these.
-    Foreign { word: "master", instead: "leader", at_home_in: &["muster"] },
+    // `muster` reads Consul's configuration files, whose keys say these; `xtask` speaks to `ip`.
+    Foreign { word: "master", instead: "leader", at_home_in: &["muster", "xtask"] },
     Foreign { word: "unregister", instead: "deregister", at_home_in: &["front-eureka"] },
     Foreign { word: "keepalive", instead: "renew", at_home_in: &["listen", "muster", "world"] },
 ];
