@@ -10,6 +10,7 @@ use minicbor::{Decode, Encode};
 
 use crate::ca::CaRoot;
 use crate::coordinate::NodeCoordinate;
+use crate::flat::{self, Flat};
 use crate::pair::Blob;
 use crate::prepared::PreparedQuery;
 use crate::session::{Session, SessionEnd};
@@ -171,7 +172,7 @@ pub enum Command {
     #[n(17)]
     Batch {
         /// In this order. No batch within a batch.
-        #[n(0)]
+        #[cbor(n(0), decode_with = "flat::decode")]
         commands: Vec<Command>,
     },
     /// Removes an instance whose lease ran out, if its modify index is still this: one that was
@@ -188,6 +189,10 @@ pub enum Command {
         #[n(2)]
         if_index: Index,
     },
+}
+
+impl Flat for Command {
+    const BATCH: u32 = 17;
 }
 
 /// A node with, if wished, an instance and checks.

@@ -1,7 +1,7 @@
 //! The nouns and wishes of the registry: what can be registered, asked and answered.
 //!
 //! Everything here may only parse, print, compare and be copied to and from the binary form of the
-//! log and the snapshot. Nothing here knows time, sockets, JSON, DNS or any other protocol: the
+//! log, the snapshot and the internal protocol. Nothing here knows time, sockets, JSON, DNS or any other protocol: the
 //! front-ends own those shapes and convert in one file each.
 //!
 //! In reading order:
@@ -11,8 +11,9 @@
 //! - [`lease`]: what keeps a registration alive that no agent vouches for;
 //! - [`pair`], [`session`], [`prepared`], [`coordinate`], [`ca`], [`settings`]: what is kept beside;
 //! - [`scope`]: what an answer depends on, and so what a watch waits for;
-//! - [`command`] and [`outcome`]: a write and its result, the same on every replica;
-//! - [`query`] and [`answer`]: a read and its result;
+//! - [`command`] and [`outcome`]: a write and its result, the same on every replica; `flat`: batches
+//!   of them hold no batch;
+//! - [`query`] and [`answer`]: a read and its result; `row`: how its shared rows travel;
 //! - [`limits`]: the bound of every one of these.
 
 pub mod answer;
@@ -22,6 +23,7 @@ pub mod command;
 pub mod coordinate;
 pub mod declared;
 pub mod definition;
+mod flat;
 pub mod instance;
 pub mod lease;
 pub mod limits;
@@ -31,6 +33,7 @@ pub mod outcome;
 pub mod pair;
 pub mod prepared;
 pub mod query;
+mod row;
 pub mod scope;
 pub mod server_care;
 pub mod session;
@@ -75,7 +78,7 @@ impl<T> std::ops::Deref for Indexed<T> {
     }
 }
 
-/// Encodes a value of this crate into the form of the log and the snapshot.
+/// Encodes a value of this crate into the form of the log, the snapshot and the internal protocol.
 pub fn encode<T: minicbor::Encode<()>>(value: &T) -> bytes::Bytes {
     let mut out = Vec::with_capacity(256);
     minicbor::encode(value, &mut out).expect("writing to a Vec cannot fail");
@@ -86,7 +89,7 @@ pub fn encode<T: minicbor::Encode<()>>(value: &T) -> bytes::Bytes {
 ///
 /// # Errors
 /// Says where the bytes stop making sense. Nothing is touched; whoever holds the bytes must act:
-/// they come from a damaged file or from a newer version.
+/// they come from a damaged file, from a newer version, or from somebody who makes them up.
 pub fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut decoder = minicbor::Decoder::new(bytes);
     let value = decoder.decode().map_err(|error| DecodeError(error.to_string()))?;
@@ -97,7 +100,7 @@ pub fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8]) -> Result<T, De
     Ok(value)
 }
 
-/// Bytes of the log or of a snapshot that are not what this version writes.
+/// Bytes that are not what this version writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot be decoded: {0}")]
 pub struct DecodeError(String);

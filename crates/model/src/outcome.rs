@@ -6,6 +6,7 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::flat::{self, Flat};
 use crate::{Check, Indexed, Instance, Node, Pair, Text};
 
 /// What a command came to.
@@ -28,7 +29,11 @@ pub enum Outcome {
     Denied(#[n(0)] Denial),
     /// The outcomes of a batch, in its order.
     #[n(5)]
-    Batch(#[n(0)] Vec<Outcome>),
+    Batch(#[cbor(n(0), decode_with = "flat::decode")] Vec<Outcome>),
+}
+
+impl Flat for Outcome {
+    const BATCH: u32 = 5;
 }
 
 /// What one step of a transaction gives back.

@@ -97,64 +97,87 @@ impl fmt::Display for Scope {
 }
 
 /// What happened to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum ChangeKind {
     /// It was not there before.
+    #[n(0)]
     Created,
     /// It was there and is another now.
+    #[n(1)]
     Changed,
     /// It is no longer there.
+    #[n(2)]
     Removed,
 }
 
 /// An object by its name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Object {
     /// A node.
-    Node(Text),
+    #[n(0)]
+    Node(#[n(0)] Text),
     /// An instance of a service on a node.
+    #[n(1)]
     Instance {
         /// Its node.
+        #[n(0)]
         node: Text,
         /// Its service.
+        #[n(1)]
         service: Text,
         /// Its id.
+        #[n(2)]
         id: Text,
     },
     /// A check on a node.
+    #[n(2)]
     Check {
         /// Its node.
+        #[n(0)]
         node: Text,
         /// Its id.
+        #[n(1)]
         id: Text,
     },
     /// A pair.
-    Pair(Text),
+    #[n(3)]
+    Pair(#[n(0)] Text),
     /// A session.
-    Session(Text),
+    #[n(4)]
+    Session(#[n(0)] Text),
     /// A stored question.
-    PreparedQuery(Text),
+    #[n(5)]
+    PreparedQuery(#[n(0)] Text),
     /// The coordinate of a node.
-    Coordinate(Text),
+    #[n(6)]
+    Coordinate(#[n(0)] Text),
     /// A root of the certificate authority.
-    Root(Text),
+    #[n(7)]
+    Root(#[n(0)] Text),
     /// A setting.
+    #[n(8)]
     Setting {
         /// Its kind.
+        #[n(0)]
         kind: Text,
         /// Its name.
+        #[n(1)]
         name: Text,
     },
 }
 
 /// One change: what happened to which object, and whom it concerns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Change {
     /// Whom it concerns. A pair's change names [`Scope::Pair`] alone; that it concerns every
     /// prefix of the key follows from it.
+    #[n(0)]
     pub scopes: Vec<Scope>,
     /// The object.
+    #[n(1)]
     pub object: Object,
     /// What happened to it.
+    #[n(2)]
     pub kind: ChangeKind,
 }
