@@ -11,6 +11,8 @@
 //! Order matters: the new version of the state is published first, then the marks move, then writes
 //! are acknowledged. So a question asked after an acknowledgment finds every mark moved.
 
+mod following;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +27,8 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::timeline::Timeline;
+
+pub use following::{Followed, Following};
 
 /// Changes that the history holds. Who is further behind is told [`Lost`].
 pub const HISTORY_CHANGES_MAX: usize = 16_384;
@@ -46,14 +50,15 @@ struct Mark {
     /// Which mark of its table this is, counted as they are made: the order of waking.
     number: u64,
     touched: AtomicU64,
+    /// Waking empties all places and begins a new round, so that a place taken in an earlier round
+    /// is known to be void. Moves only while `waiters` is locked.
+    round: AtomicU64,
     waiters: Mutex<Waiters>,
 }
 
-/// Wakers in numbered places. Waking empties all places and begins a new round, so that a place
-/// taken in an earlier round is known to be void.
+/// Wakers in numbered places.
 #[derive(Default)]
 struct Waiters {
-    round: u64,
     places: Vec<Option<Waker>>,
     free: Vec<u32>,
 }
@@ -145,6 +150,12 @@ impl Hub {
         self.move_marks(table, all, index);
     }
 
+    /// Sends everybody away who waits here, and whoever comes later: this hub no longer hears of
+    /// changes, and another takes its place.
+    pub fn close(&self) {
+        self.reset(Index::MAX);
+    }
+
     /// The marks of some scopes: as long as [`Marks::latest`] does not pass an index, an answer
     /// computed at that index holds.
     pub fn marks(&self, scopes: &[Scope]) -> Marks {
@@ -157,6 +168,12 @@ impl Hub {
         lock(&self.marks).find(scope).is_some_and(|mark| Arc::strong_count(mark) > 1)
     }
 
+    /// Forgets the mark of a scope, unless somebody holds it: the next one made for it is touched
+    /// by whatever was published until then. Gives whether there is none now.
+    pub fn forget(&self, scope: &Scope) -> bool {
+        lock(&self.marks).remove_unheld(scope)
+    }
+
     /// What changes under `scopes` after `after`.
     pub fn changes(self: &Arc<Hub>, scopes: &[Scope], after: Index) -> Changes {
         let marks = self.marks(scopes);
@@ -166,6 +183,7 @@ impl Hub {
             scopes: scopes.into(),
             marks,
             after,
+            known_from: 0,
         }
     }
 
@@ -184,7 +202,7 @@ impl Marks {
     /// The last index that touched any of the scopes, or that may have done so before the mark was
     /// made.
     pub fn latest(&self) -> Index {
-        self.0.iter().map(|mark| mark.touched.load(Ordering::Acquire)).max().unwrap_or(0)
+        self.0.iter().map(|mark| mark.latest()).max().unwrap_or(0)
     }
 }
 
@@ -195,6 +213,8 @@ pub struct Changes {
     marks: Marks,
     places: SmallVec<[Place; 2]>,
     after: Index,
+    /// The history says nothing of these scopes before this index.
+    known_from: Index,
 }
 
 /// Objects that changed at one index.
@@ -207,6 +227,19 @@ pub type Batch = (Index, Vec<(Object, ChangeKind)>);
 pub struct Lost;
 
 impl Changes {
+    /// The same stream from a hub that hears of these scopes since `index` only: who reads what
+    /// changed from further back is told [`Lost`].
+    #[must_use]
+    pub fn known_from(mut self, index: Index) -> Changes {
+        self.known_from = index;
+        self
+    }
+
+    /// A stream over scopes that come and go, at the position of this one; it follows none yet.
+    pub fn follow(&self) -> Following {
+        Following::new(self.hub.clone(), self.after)
+    }
+
     /// Waits until one of the scopes was touched after the index this stream has reached; gives the
     /// index that touched it. Does not move the stream.
     pub async fn touched(&mut self) -> Index {
@@ -230,7 +263,7 @@ impl Changes {
     /// The next batch that is in the history already, if there is one.
     fn next_of_history(&mut self) -> Result<Option<Batch>, Lost> {
         let history = lock(&self.hub.history);
-        if self.after < history.complete_after {
+        if self.after < history.complete_after.max(self.known_from) {
             return Err(Lost);
         }
         let first = history.batches.partition_point(|(index, _)| *index <= self.after);
@@ -275,14 +308,26 @@ impl Drop for Changes {
 
 impl Mark {
     fn new(number: u64, touched: Index) -> Arc<Mark> {
-        Arc::new(Mark { number, touched: AtomicU64::new(touched), waiters: Mutex::default() })
+        let (touched, round) = (AtomicU64::new(touched), AtomicU64::new(0));
+        Arc::new(Mark { number, touched, round, waiters: Mutex::default() })
+    }
+
+    /// The last index that touched it.
+    fn latest(&self) -> Index {
+        self.touched.load(Ordering::Acquire)
+    }
+
+    /// Whether a place holds its waker still. A place that is given up at this moment is woken.
+    fn is_waiting(&self, place: Place) -> bool {
+        place.is_some_and(|(round, _)| round == self.round.load(Ordering::Acquire))
     }
 
     /// Remembers `waker` in its place, or in a new one.
     fn wait(&self, place: &mut Place, waker: &Waker) {
         let mut waiters = lock(&self.waiters);
+        let now = self.round.load(Ordering::Relaxed);
         if let Some((round, number)) = *place
-            && round == waiters.round
+            && round == now
         {
             let own = &mut waiters.places[number as usize];
             if !own.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
@@ -300,13 +345,13 @@ impl Mark {
                 (waiters.places.len() - 1) as u32
             }
         };
-        *place = Some((waiters.round, number));
+        *place = Some((now, number));
     }
 
     fn forget(&self, place: Place) {
         let Some((round, number)) = place else { return };
         let mut waiters = lock(&self.waiters);
-        if round == waiters.round {
+        if round == self.round.load(Ordering::Relaxed) {
             waiters.places[number as usize] = None;
             waiters.free.push(number);
         }
@@ -315,7 +360,7 @@ impl Mark {
     fn wake(&self) {
         let woken = {
             let mut waiters = lock(&self.waiters);
-            waiters.round += 1;
+            self.round.fetch_add(1, Ordering::Release);
             waiters.free.clear();
             std::mem::take(&mut waiters.places)
         };
@@ -349,6 +394,21 @@ impl MarkTable {
         match scope {
             Scope::PairsUnder(prefix) => self.by_prefix.get(prefix),
             _ => self.by_scope.get(scope),
+        }
+    }
+
+    fn remove_unheld(&mut self, scope: &Scope) -> bool {
+        match self.find(scope) {
+            None => true,
+            Some(mark) if Arc::strong_count(mark) > 1 => false,
+            Some(_) => {
+                // The length of a forgotten prefix stays until the next sweep; it costs a look-up.
+                match scope {
+                    Scope::PairsUnder(prefix) => self.by_prefix.remove(prefix),
+                    _ => self.by_scope.remove(scope),
+                };
+                true
+            }
         }
     }
 

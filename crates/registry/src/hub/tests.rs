@@ -151,3 +151,147 @@ fn waiters_wake_in_the_order_in_which_their_scopes_were_first_waited_for() {
     hub.reset(3);
     assert_eq!(*lock(&woken), expected);
 }
+
+// ---------------------------------------------------------------- following many scopes
+
+fn indexes(followed: &[Followed]) -> Vec<Index> {
+    followed.iter().map(|(index, _)| *index).collect()
+}
+
+fn poll_following(following: &mut Following) -> Poll<Result<Followed, Lost>> {
+    let next = std::pin::pin!(following.next());
+    next.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_follower_is_given_each_change_with_those_of_its_scopes_that_it_follows() {
+    let hub = Arc::new(Hub::new(1));
+    let mut following = hub.changes(&[], 1).follow();
+    let scopes = vec![service("web"), Scope::PairsUnder("a/".into())];
+    assert_eq!(following.add(scopes, 1), Ok(Vec::new()));
+    assert!(poll_following(&mut following).is_pending());
+    hub.publish(2, vec![change(&[service("web"), service("api")], "a")]);
+    hub.publish(3, vec![change(&[service("api")], "b")]);
+    hub.publish(4, vec![change(&[Scope::Pair("a/k".into())], "c")]);
+
+    let web = (2, vec![change(&[service("web")], "a")]);
+    assert_eq!(poll_following(&mut following), Poll::Ready(Ok(web)));
+    let pair = (4, vec![change(&[Scope::Pair("a/k".into())], "c")]);
+    assert_eq!(poll_following(&mut following), Poll::Ready(Ok(pair)));
+    assert!(poll_following(&mut following).is_pending());
+    assert_eq!(following.after(), 4);
+}
+
+#[test]
+fn who_follows_a_scope_later_is_given_what_was_missed_of_it() {
+    let hub = Arc::new(Hub::new(1));
+    hub.publish(2, vec![change(&[service("web")], "a")]);
+    hub.publish(3, vec![change(&[service("api")], "b")]);
+    let mut following = hub.changes(&[], 3).follow();
+    let missed = following.add(vec![service("web"), service("db")], 1).unwrap();
+    assert_eq!(indexes(&missed), [2]);
+    assert_eq!(following.add(vec![service("api")], 3), Ok(Vec::new()));
+    assert!(poll_following(&mut following).is_pending());
+}
+
+#[test]
+fn a_follower_moves_along_while_nothing_concerns_it() {
+    let hub = Arc::new(Hub::new(1));
+    let mut following = hub.changes(&[], 1).follow();
+    following.add(vec![service("web")], 1).unwrap();
+    for index in 2..(2 * HISTORY_CHANGES_MAX as Index) {
+        hub.publish(index, vec![change(&[service("api")], "b")]);
+        assert_eq!(following.next_up_to(index), Ok(None));
+    }
+    let last = 2 * HISTORY_CHANGES_MAX as Index;
+    hub.publish(last, vec![change(&[service("web")], "a")]);
+    assert_eq!(
+        indexes(&following.next_up_to(last).unwrap().into_iter().collect::<Vec<_>>()),
+        [last]
+    );
+}
+
+#[test]
+fn a_follower_that_reads_too_slowly_has_lost_and_starts_over() {
+    let hub = Arc::new(Hub::new(1));
+    let mut following = hub.changes(&[], 1).follow();
+    following.add(vec![service("web")], 1).unwrap();
+    let last = HISTORY_CHANGES_MAX as Index + 4;
+    for index in 2..=last {
+        hub.publish(index, vec![change(&[service("web")], "s")]);
+    }
+    assert_eq!(poll_following(&mut following), Poll::Ready(Err(Lost)));
+    assert_eq!(following.start_over(), last);
+    assert!(poll_following(&mut following).is_pending());
+    assert_eq!(following.add(vec![service("api")], 1), Err(Lost));
+}
+
+#[test]
+fn what_is_followed_no_longer_leaves_no_waker_and_wakes_nobody() {
+    let hub = Arc::new(Hub::new(1));
+    let mut following = hub.changes(&[], 1).follow();
+    following.add(vec![service("web"), service("api")], 1).unwrap();
+    assert!(poll_following(&mut following).is_pending());
+    following.remove(&[service("web")]);
+    let mark = hub.marks(&[service("web")]).0[0].clone();
+    assert_eq!(lock(&mark.waiters).places.iter().flatten().count(), 0);
+    hub.publish(2, vec![change(&[service("web")], "a")]);
+    assert!(poll_following(&mut following).is_pending());
+    drop(following);
+    let mark = hub.marks(&[service("api")]).0[0].clone();
+    assert_eq!(lock(&mark.waiters).places.iter().flatten().count(), 0);
+}
+
+#[tokio::test]
+async fn a_follower_that_waits_wakes_again_and_again() {
+    let hub = Arc::new(Hub::new(1));
+    let mut following = hub.changes(&[], 1).follow();
+    following.add(vec![service("web"), service("api")], 1).unwrap();
+    for index in 2..50 {
+        let publishing = hub.clone();
+        let which = if index % 3 == 0 { "api" } else { "web" };
+        tokio::spawn(async move {
+            publishing.publish(index, vec![change(&[service(which)], "s")]);
+        });
+        assert_eq!(following.next().await.unwrap().0, index);
+    }
+}
+
+// ---------------------------------------------------------------- hubs that hear from afar
+
+#[tokio::test]
+async fn a_closed_hub_sends_everybody_away() {
+    let hub = Arc::new(Hub::new(1));
+    let mut web = hub.changes(&[service("web")], 1);
+    let waiting = tokio::spawn(async move { web.touched().await });
+    tokio::task::yield_now().await;
+    hub.close();
+    assert_eq!(waiting.await.unwrap(), Index::MAX);
+    assert!(poll(&mut hub.changes(&[service("new")], 7)).is_ready());
+}
+
+#[tokio::test]
+async fn the_history_before_a_scope_was_known_is_lost_but_the_wait_is_not() {
+    let hub = Arc::new(Hub::new(1));
+    let scopes = [service("web")];
+    let mut early = hub.changes(&scopes, 1).known_from(3);
+    let mut late = hub.changes(&scopes, 3).known_from(3);
+    hub.publish(4, vec![change(&scopes, "s")]);
+    assert_eq!(early.touched().await, 4);
+    assert_eq!(early.next().await, Err(Lost));
+    assert_eq!(late.next().await.unwrap().0, 4);
+}
+
+#[test]
+fn a_mark_is_forgotten_only_if_nobody_holds_it_and_comes_back_as_touched() {
+    let hub = Arc::new(Hub::new(1));
+    for scope in [service("web"), Scope::PairsUnder("a/".into())] {
+        let held = hub.marks(std::slice::from_ref(&scope));
+        assert!(!hub.forget(&scope));
+        drop(held);
+        assert!(hub.forget(&scope) && hub.forget(&scope));
+        let index = hub.published() + 1;
+        hub.publish(index, Vec::new());
+        assert_eq!(hub.marks(&[scope]).latest(), index);
+    }
+}
