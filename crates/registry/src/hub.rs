@@ -50,6 +50,8 @@ struct Mark {
     /// Which mark of its table this is, counted as they are made: the order of waking.
     number: u64,
     touched: AtomicU64,
+    /// How often those who wait were to look again without a touch.
+    nudged: AtomicU64,
     /// Waking empties all places and begins a new round, so that a place taken in an earlier round
     /// is known to be void. Moves only while `waiters` is locked.
     round: AtomicU64,
@@ -168,6 +170,19 @@ impl Hub {
         lock(&self.marks).find(scope).is_some_and(|mark| Arc::strong_count(mark) > 1)
     }
 
+    /// Has those who wait for these scopes look again although nothing touched them: they were given
+    /// an answer that was known to be behind, and there may be a better one now.
+    pub fn nudge<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>) {
+        let table = lock(&self.marks);
+        let marks: Vec<Arc<Mark>> =
+            scopes.into_iter().filter_map(|scope| table.find(scope).cloned()).collect();
+        drop(table);
+        for mark in marks {
+            mark.nudged.fetch_add(1, Ordering::AcqRel);
+            mark.wake();
+        }
+    }
+
     /// Forgets the mark of a scope, unless somebody holds it: the next one made for it is touched
     /// by whatever was published until then. Gives whether there is none now.
     pub fn forget(&self, scope: &Scope) -> bool {
@@ -181,6 +196,7 @@ impl Hub {
             places: std::iter::repeat_n(None, marks.0.len()).collect(),
             hub: self.clone(),
             scopes: scopes.into(),
+            n_nudges: marks.n_nudges(),
             marks,
             after,
             known_from: 0,
@@ -204,6 +220,11 @@ impl Marks {
     pub fn latest(&self) -> Index {
         self.0.iter().map(|mark| mark.latest()).max().unwrap_or(0)
     }
+
+    /// How often they were nudged, all together.
+    fn n_nudges(&self) -> u64 {
+        self.0.iter().map(|mark| mark.nudged.load(Ordering::Acquire)).sum()
+    }
 }
 
 /// A stream of what changes under some scopes. Dropping it forgets the waiter.
@@ -215,6 +236,8 @@ pub struct Changes {
     after: Index,
     /// The history says nothing of these scopes before this index.
     known_from: Index,
+    /// The nudges that were answered by looking again.
+    n_nudges: u64,
 }
 
 /// Objects that changed at one index.
@@ -241,7 +264,8 @@ impl Changes {
     }
 
     /// Waits until one of the scopes was touched after the index this stream has reached; gives the
-    /// index that touched it. Does not move the stream.
+    /// index that touched it. Does not move the stream. Whoever is nudged ([`Hub::nudge`]) is given
+    /// the index he has reached.
     pub async fn touched(&mut self) -> Index {
         poll_fn(|context| self.poll_touched(context)).await
     }
@@ -292,9 +316,11 @@ impl Changes {
         self.newer().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn newer(&self) -> Option<Index> {
+    fn newer(&mut self) -> Option<Index> {
         let latest = self.marks.latest();
-        (latest > self.after).then_some(latest)
+        let n_nudges = self.marks.n_nudges();
+        let is_nudged = std::mem::replace(&mut self.n_nudges, n_nudges) != n_nudges;
+        (latest > self.after || is_nudged).then_some(latest.max(self.after))
     }
 }
 
@@ -308,8 +334,9 @@ impl Drop for Changes {
 
 impl Mark {
     fn new(number: u64, touched: Index) -> Arc<Mark> {
-        let (touched, round) = (AtomicU64::new(touched), AtomicU64::new(0));
-        Arc::new(Mark { number, touched, round, waiters: Mutex::default() })
+        let (nudged, round) = (AtomicU64::new(0), AtomicU64::new(0));
+        let touched = AtomicU64::new(touched);
+        Arc::new(Mark { number, touched, nudged, round, waiters: Mutex::default() })
     }
 
     /// The last index that touched it.

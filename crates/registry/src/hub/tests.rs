@@ -295,3 +295,15 @@ fn a_mark_is_forgotten_only_if_nobody_holds_it_and_comes_back_as_touched() {
         assert_eq!(hub.marks(&[scope]).latest(), index);
     }
 }
+
+#[tokio::test]
+async fn who_is_nudged_looks_again_once() {
+    let hub = Arc::new(Hub::new(5));
+    let (web, api) = ([service("web")], [service("api")]);
+    let (mut waits, mut other) = (hub.changes(&web, 5), hub.changes(&api, 5));
+    assert!(poll(&mut waits).is_pending() && poll(&mut other).is_pending());
+    hub.nudge(&web);
+    assert_eq!(waits.touched().await, 5);
+    assert!(poll(&mut waits).is_pending() && poll(&mut other).is_pending());
+    assert!(poll(&mut hub.changes(&web, 5)).is_pending());
+}
