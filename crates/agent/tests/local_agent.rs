@@ -22,7 +22,7 @@ use muster_registry::{Call, LocalAgent, Refusal, Registry};
 use muster_testkit::Bench;
 use muster_world::memory::Faults;
 use muster_world::{Memory, Real};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -243,6 +243,46 @@ async fn without_a_leader_a_registration_is_kept_and_told_later() {
         }
     };
     timeout(MINUTE, told).await.expect("it is told once there is a leader");
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_compared_soon_after_servers_come_back_and_when_another_leads() {
+    let house = House::new();
+    let agent = house.agent().await;
+    agent.register(&house.call, web(vec![])).await.unwrap();
+    let wreck = || {
+        house.bench.apply(Command::Deregister {
+            node: "n1".into(),
+            target: Target::Instance("web".into()),
+        });
+        assert!(house.instances().is_empty());
+    };
+    // Repaired in less time than passes between two comparisons.
+    let is_repaired = || async {
+        let scopes = [Scope::Node("n1".into())];
+        while house.instances() != ["web"] {
+            house.bench.changes(&house.call, &scopes, house.bench.state().index()).touched().await;
+        }
+    };
+    wreck();
+    agent.compare_anew();
+    timeout(Duration::from_secs(6), is_repaired()).await.expect("another leads");
+
+    house.bench.refuse(Some(Refusal::NoLeader));
+    let mut other = web(vec![]);
+    other.instance.id = "other".into();
+    let call = Call { deadline: Some(Instant::now()), ..Call::default() };
+    agent.register(&call, other).await.unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    wreck();
+    house.bench.refuse(None);
+    let both = async {
+        let scopes = [Scope::Node("n1".into())];
+        while house.instances().len() < 2 {
+            house.bench.changes(&house.call, &scopes, house.bench.state().index()).touched().await;
+        }
+    };
+    timeout(Duration::from_secs(10), both).await.expect("the servers are back");
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,8 @@ pub const OWN_SERVICE: &str = "consul";
 const CHECKS_PER_COMMAND: usize = 64;
 /// How often everything is compared in a small cluster, before chance adds up to as much.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(60);
+/// Over what time the agents of a small cluster compare everything when all have reason to.
+const COMPARE_ANEW_SPREAD: Duration = Duration::from_secs(5);
 /// Nodes up to which a cluster is small.
 const SMALL_CLUSTER: usize = 128;
 
@@ -232,11 +234,21 @@ impl OwnCheck {
 
 /// How long until everything is compared again.
 pub fn compare_after(n_nodes: usize, chance: &mut impl Rng) -> Duration {
-    let scale = match n_nodes {
+    COMPARE_INTERVAL.mul_f64(scale(n_nodes) * chance.random_range(1.0..2.0))
+}
+
+/// How long until everything is compared because another leads, or because servers are back that
+/// could not be reached: every agent of the cluster has the same reason at the same time.
+pub fn compare_anew_after(n_nodes: usize, chance: &mut impl Rng) -> Duration {
+    COMPARE_ANEW_SPREAD.mul_f64(scale(n_nodes) * chance.random_range(0.0..1.0))
+}
+
+/// How much more time a cluster of this size takes for what all its agents do.
+fn scale(n_nodes: usize) -> f64 {
+    match n_nodes {
         0..=SMALL_CLUSTER => 1.0,
         _ => (n_nodes as f64 / SMALL_CLUSTER as f64).log2().ceil() + 1.0,
-    };
-    COMPARE_INTERVAL.mul_f64(scale * chance.random_range(1.0..2.0))
+    }
 }
 
 /// An instance as the catalog shall hold it.

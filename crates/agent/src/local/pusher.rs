@@ -8,12 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_health::sync::{CatalogView, Wish, compare_after};
+use muster_health::sync::{CatalogView, Wish, compare_after, compare_anew_after};
 use muster_model::answer::Body;
 use muster_model::query::{CheckFilter, CheckSubject};
 use muster_model::{Command, Outcome, Query};
 use muster_registry::call::Secret;
 use muster_registry::{Answered, Call, Caller, Freshness, Refusal};
+use rand::Rng;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::core::Told;
@@ -23,7 +24,7 @@ use super::voucher::Shared;
 const BATCH_COMMANDS_MAX: usize = 256;
 /// Encoded bytes at which a batch is full.
 const BATCH_BYTES: usize = 1 << 20;
-/// The pause before a second try; it doubles up to [`RETRY_MAX`].
+/// The longest pause before a second try; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(250);
 /// The longest pause between two tries.
 const RETRY_MAX: Duration = Duration::from_secs(15);
@@ -41,45 +42,88 @@ struct Batch {
 
 /// Tells and compares for as long as the agent runs.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut compare_at = Instant::now();
-    let mut has_compared = false;
-    let mut retry_after = RETRY_MIN;
+    let mut plan = Plan {
+        compare_at: Instant::now(),
+        has_compared: false,
+        n_nodes: 1,
+        was_cut_off: false,
+        retry_after: RETRY_MIN,
+    };
     loop {
-        if Instant::now() >= compare_at {
-            match compare(&shared).await {
-                Ok(after) => {
-                    has_compared = true;
-                    compare_at = Instant::now() + after;
-                    retry_after = RETRY_MIN;
-                }
-                Err(refusal) => {
-                    tracing::warn!("the catalog could not be compared: {refusal}");
-                    compare_at = Instant::now() + retry_after;
-                    retry_after = (retry_after * 2).min(RETRY_MAX);
-                }
-            }
+        if Instant::now() >= plan.compare_at {
+            plan.compare(&shared).await;
         }
-        if !has_compared {
-            sleep_until(compare_at).await;
+        if !plan.has_compared {
+            sleep_until(plan.compare_at).await;
             continue;
         }
         let Some(batch) = next_batch(&shared) else {
             tokio::select! {
-                () = sleep_until(compare_at) => {}
+                () = sleep_until(plan.compare_at) => {}
                 () = shared.has_untold.notified() => {}
+                () = shared.has_new_leader.notified() => plan.compare_anew(&shared),
             }
             continue;
         };
         match push(&shared, batch).await {
-            Told::Granted => retry_after = RETRY_MIN,
+            Told::Granted => plan.was_heard(&shared),
             Told::Denied(_) => {
-                compare_at = compare_at.min(Instant::now() + COMPARE_AFTER_DENIAL);
+                plan.was_heard(&shared);
+                plan.compare_at = plan.compare_at.min(Instant::now() + COMPARE_AFTER_DENIAL);
             }
-            Told::Undecided(_) => {
-                sleep(retry_after).await;
-                retry_after = (retry_after * 2).min(RETRY_MAX);
+            Told::Undecided(_) => sleep(plan.was_not_heard(&shared)).await,
+        }
+    }
+}
+
+/// When to compare, and when to try again.
+struct Plan {
+    compare_at: Instant,
+    has_compared: bool,
+    /// Nodes in the catalog, when that was asked last.
+    n_nodes: usize,
+    /// The catalog could not be reached, and has not been compared since.
+    was_cut_off: bool,
+    retry_after: Duration,
+}
+
+impl Plan {
+    async fn compare(&mut self, shared: &Shared) {
+        match compare(shared).await {
+            Ok(n_nodes) => {
+                let after = shared.change(|core, _| compare_after(n_nodes, core.local.chance()));
+                self.compare_at = Instant::now() + after;
+                (self.has_compared, self.n_nodes) = (true, n_nodes);
+                (self.was_cut_off, self.retry_after) = (false, RETRY_MIN);
+            }
+            Err(refusal) => {
+                tracing::warn!("the catalog could not be compared: {refusal}");
+                self.compare_at = Instant::now() + self.was_not_heard(shared);
             }
         }
+    }
+
+    /// The catalog may be another than it was: it is compared soon, but not by all agents at once.
+    fn compare_anew(&mut self, shared: &Shared) {
+        let n_nodes = self.n_nodes;
+        let after = shared.change(|core, _| compare_anew_after(n_nodes, core.local.chance()));
+        self.compare_at = self.compare_at.min(Instant::now() + after);
+    }
+
+    fn was_heard(&mut self, shared: &Shared) {
+        self.retry_after = RETRY_MIN;
+        if std::mem::take(&mut self.was_cut_off) {
+            self.compare_anew(shared);
+        }
+    }
+
+    /// The pause before the next try. Chance takes up to half of it, so that agents that lost the
+    /// same server do not come back as one.
+    fn was_not_heard(&mut self, shared: &Shared) -> Duration {
+        self.was_cut_off = true;
+        let longest = self.retry_after;
+        self.retry_after = (longest * 2).min(RETRY_MAX);
+        shared.change(|core, _| core.local.chance().random_range(longest / 2..longest))
     }
 }
 
@@ -207,8 +251,8 @@ fn is_callers_fault(refusal: &Refusal) -> bool {
 }
 
 /// Compares what this agent vouches for with what the catalog says of its node, and marks what has
-/// to be repaired. Gives how long until it has to be done again.
-async fn compare(shared: &Shared) -> Result<Duration, Refusal> {
+/// to be repaired. Gives how many nodes there are.
+async fn compare(shared: &Shared) -> Result<usize, Refusal> {
     let call = call_with(Secret::default());
     let name = shared.node.name.clone();
     let query = Query::Node { name_or_id: name.clone() };
@@ -228,10 +272,8 @@ async fn compare(shared: &Shared) -> Result<Duration, Refusal> {
         Body::Usage(usage) => usage.n_nodes as usize,
         _ => 1,
     };
-    Ok(shared.change(|core, _| {
-        core.local.compare(&shared.node, &view);
-        compare_after(n_nodes, core.local.chance())
-    }))
+    shared.change(|core, _| core.local.compare(&shared.node, &view));
+    Ok(n_nodes)
 }
 
 async fn ask(shared: &Shared, call: &Call, query: &Query) -> Result<Answered, Refusal> {

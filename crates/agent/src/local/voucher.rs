@@ -69,6 +69,8 @@ pub(super) struct Shared {
     pub(super) node: Node,
     /// The catalog has something to be told.
     pub(super) has_untold: Notify,
+    /// The catalog may be another than it was.
+    pub(super) has_new_leader: Notify,
     identity: Identity,
     world: Arc<dyn World>,
     core: Arc<Mutex<Core>>,
@@ -121,6 +123,7 @@ impl Voucher {
             registry,
             node,
             has_untold: Notify::new(),
+            has_new_leader: Notify::new(),
             identity: setup.identity,
             event_ids: Mutex::new(StdRng::from_seed(world.seed())),
             world,
@@ -143,6 +146,12 @@ impl Voucher {
         ];
         tasks.extend(heard.map(|heard| tokio::spawn(listen(shared.clone(), heard)).abort_handle()));
         Ok(Voucher { shared, tasks })
+    }
+
+    /// Compares everything with the catalog soon, within a time that grows with the cluster: another
+    /// leads, or servers are back that could not be reached.
+    pub fn compare_anew(&self) {
+        self.shared.has_new_leader.notify_one();
     }
 
     /// Puts other terms into effect, and replaces what definition files declared before. Checks keep

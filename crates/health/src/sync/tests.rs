@@ -205,3 +205,15 @@ fn large_clusters_compare_less_often() {
         assert!(after >= least && after < least * 2, "{n_nodes} nodes: {after:?}");
     }
 }
+
+#[test]
+fn ten_thousand_agents_that_compare_anew_are_spread_over_forty_seconds() {
+    let mut chance = SmallRng::seed_from_u64(1);
+    let mut in_second = [0_u32; 40];
+    for _ in 0..10_000 {
+        let after = compare_anew_after(10_000, &mut chance);
+        in_second[after.as_secs() as usize] += 1;
+    }
+    assert!(in_second.iter().all(|n| (150..350).contains(n)), "{in_second:?}");
+    assert!(compare_anew_after(3, &mut chance) < COMPARE_ANEW_SPREAD);
+}
