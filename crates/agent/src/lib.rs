@@ -13,7 +13,9 @@
 //! - `authority`: the built-in certificate authority;
 //! - [`local`]: what this agent vouches for, and how the catalog hears of it; [`checks`]: how checks
 //!   are run; [`tls`]: how it speaks TLS to what others run;
-//! - `rescue`: one survivor goes on alone; `operator`: members, logs and numbers; [`backup`]: the whole state as one file.
+//! - `rescue`: one survivor goes on alone; `operator`: members, logs and numbers; [`backup`]: the
+//!   whole state as one file;
+//! - [`wire`]: what agents say to each other; [`clerk`]: a server that does what others ask of it.
 
 pub mod agent;
 mod authority;
@@ -21,6 +23,7 @@ pub mod backup;
 mod belonging;
 pub mod care;
 pub mod checks;
+pub mod clerk;
 mod doubts;
 mod founding;
 mod group;
@@ -43,6 +46,7 @@ pub mod setup;
 mod tags;
 pub mod telemetry;
 pub mod tls;
+pub mod wire;
 
 pub use agent::{Agent, AgentError};
 pub use joining::Joins;
