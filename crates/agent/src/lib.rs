@@ -15,7 +15,8 @@
 //!   are run; [`tls`]: how it speaks TLS to what others run;
 //! - `rescue`: one survivor goes on alone; `operator`: members, logs and numbers; [`backup`]: the
 //!   whole state as one file;
-//! - [`wire`]: what agents say to each other; [`clerk`]: a server that does what others ask of it.
+//! - [`wire`]: what agents say to each other; [`clerk`]: a server that does what others ask of it;
+//!   [`client`]: the agent of a node without state.
 
 pub mod agent;
 mod authority;
@@ -24,6 +25,7 @@ mod belonging;
 pub mod care;
 pub mod checks;
 pub mod clerk;
+pub mod client;
 mod doubts;
 mod founding;
 mod group;
