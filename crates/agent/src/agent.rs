@@ -24,7 +24,7 @@ use crate::ports::Ports;
 use crate::reconciler::FailureGuard;
 use crate::setup::Setup;
 use crate::telemetry::Logs;
-use crate::{founding, joining, leader, placing, pools};
+use crate::{founding, group, leader, placing, pools};
 
 /// Numbers that another part of the process adds to the agent's metrics.
 pub type MetricSource = Box<dyn Fn() -> Vec<Metric> + Send + Sync>;
@@ -51,8 +51,10 @@ pub struct Agent {
     pub(crate) server_address: String,
     pub(crate) metric_sources: RwLock<Vec<MetricSource>>,
     pub(crate) started_at: Instant,
+    reception: Arc<Reception>,
     /// Served as long as the agent runs.
     serving: muster_rpc::Running,
+    n_leaders: watch::Sender<u64>,
     stopping: watch::Sender<Stop>,
 }
 
@@ -101,7 +103,7 @@ impl Agent {
         let server_port = ports.server_port()?;
         let server_address = pools::address(identity, server_port)?.to_string();
         let hello = pools::hello(identity, folder.node());
-        let limits = muster_rpc::Limits::default();
+        let limits = group::limits();
         let plain = Arc::new(muster_rpc::Plain);
         let pool = Pool::new(world.clone(), hello.clone(), limits.clone(), plain.clone());
         let settings = Settings {
@@ -134,10 +136,12 @@ impl Agent {
             server_address,
             metric_sources: RwLock::default(),
             started_at: Instant::now(),
+            reception,
             serving,
+            n_leaders: watch::Sender::new(0),
             stopping,
         });
-        reception.open(&agent);
+        agent.reception.open(&agent);
         agent.begin();
         Ok(agent)
     }
@@ -155,17 +159,8 @@ impl Agent {
         let node = setup.identity.node.clone();
         let lan = Arc::downgrade(&self.lan);
         tokio::spawn(placing::run(placing::registry_of(self), lan, node));
-        let folder = setup.data_folder.join("gossip");
-        let lan = (Some(&self.lan), &setup.gossip.lan_joins, "lan.peers");
-        let wan = (self.wan.as_ref(), &setup.gossip.wan_joins, "wan.peers");
-        for (pool, joins, file) in [lan, wan] {
-            let Some(pool) = pool else { continue };
-            if !joins.addresses.is_empty() {
-                tokio::spawn(joining::join(Arc::downgrade(pool), joins.clone()));
-            }
-            let file = folder.join(file);
-            tokio::spawn(joining::remember(Arc::downgrade(pool), self.world.clone(), file));
-        }
+        tokio::spawn(count_leaders(self.leadership(), self.n_leaders.clone()));
+        pools::begin(&self.world, setup, &self.lan, self.wan.as_ref());
     }
 
     /// The pool of the datacenter.
@@ -221,14 +216,25 @@ impl Agent {
         }
     }
 
-    /// Hands over what it leads, then closes the log in order. What is submitted after that is
-    /// refused.
+    /// What is done here for other agents: verbs in hand, and readers that follow changes.
+    pub(crate) fn n_served_now(&self) -> (usize, usize) {
+        self.reception.clerk().map_or((0, 0), |clerk| (clerk.n_in_hand(), clerk.n_followers()))
+    }
+
+    /// Counts the leaders that came: what this agent vouches for has to be compared then.
+    pub fn n_leaders(&self) -> watch::Receiver<u64> {
+        self.n_leaders.subscribe()
+    }
+
+    /// Hands over what it leads, sends other agents elsewhere, and closes the log in order. What is
+    /// submitted after that is refused.
     pub async fn shutdown(&self) {
         let is_fatal = matches!(*self.stopping.borrow(), Stop::Fatal(_));
         if !is_fatal {
             self.hand_over(Instant::now() + HAND_OVER_TIMEOUT).await;
         }
         self.stop();
+        self.reception.close();
         if timeout(SHUTDOWN_TIMEOUT, self.consensus.shutdown()).await.is_err() {
             error!("the log was not closed in time; the next start repairs it");
         }
@@ -257,6 +263,24 @@ impl Agent {
 const HAND_OVER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 /// How long the log may take to close.
 const SHUTDOWN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Counts each leader that another did not precede in the same term.
+async fn count_leaders(mut leadership: watch::Receiver<Leadership>, n_leaders: watch::Sender<u64>) {
+    let mut last = None;
+    loop {
+        let now = {
+            let seen = leadership.borrow_and_update();
+            seen.leader.as_ref().map(|leader| (seen.term, leader.id))
+        };
+        if now.is_some() && now != last {
+            last = now;
+            n_leaders.send_modify(|n| *n += 1);
+        }
+        if leadership.changed().await.is_err() {
+            return;
+        }
+    }
+}
 
 fn tell_fatal(stopping: watch::Sender<Stop>) -> OnFatal {
     Arc::new(move |fatal| {

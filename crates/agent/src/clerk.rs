@@ -4,17 +4,20 @@
 //! call with the deadline of whoever made it. Whoever follows changes has one exchange and one
 //! position in the log (`following`): a reader that is slow is never queued for, but told that it
 //! has lost what it did not take in time.
+//!
+//! A clerk does not keep its registry alive, and one that is closed begins with nothing: whoever asks
+//! is told that nobody leads here, and goes to another server.
 
 mod following;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use muster_registry::{Answered, Call, Freshness, Refusal, Registry};
 use muster_rpc::{Opened, Sender};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::wire::{
@@ -36,17 +39,34 @@ pub type Term = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Serves other agents from a registry.
 pub struct Clerk {
-    registry: Arc<dyn Registry>,
+    registry: Weak<dyn Registry>,
     term: Term,
+    is_closed: watch::Sender<bool>,
     in_hand: Semaphore,
     followers: Semaphore,
 }
 
 impl Clerk {
     /// A clerk before `registry`.
-    pub fn new(registry: Arc<dyn Registry>, term: Term) -> Arc<Clerk> {
+    pub fn new(registry: Weak<dyn Registry>, term: Term) -> Arc<Clerk> {
         let (in_hand, followers) = (Semaphore::new(IN_HAND_MAX), Semaphore::new(FOLLOWERS_MAX));
-        Arc::new(Clerk { registry, term, in_hand, followers })
+        Arc::new(Clerk { registry, term, is_closed: watch::Sender::new(false), in_hand, followers })
+    }
+
+    /// Begins with nothing from now on, and sends those away who follow changes. What was begun is
+    /// finished.
+    pub fn close(&self) {
+        self.is_closed.send_replace(true);
+    }
+
+    /// Verbs in hand now.
+    pub fn n_in_hand(&self) -> usize {
+        IN_HAND_MAX - self.in_hand.available_permits()
+    }
+
+    /// Readers that follow changes now.
+    pub fn n_followers(&self) -> usize {
+        FOLLOWERS_MAX - self.followers.available_permits()
     }
 
     /// Whether it serves this method.
@@ -82,16 +102,32 @@ impl Clerk {
         }
     }
 
+    /// What is behind the clerk; nothing was begun where there is nothing.
+    fn registry(&self) -> Result<Arc<dyn Registry>, Refusal> {
+        match *self.is_closed.borrow() {
+            false => self.registry.upgrade().ok_or(Refusal::NoLeader),
+            true => Err(Refusal::NoLeader),
+        }
+    }
+
     async fn submit(&self, submit: Submit, deadline: Instant) -> Bytes {
         let Ok(_in_hand) = self.in_hand.try_acquire() else { return pack_committed(Err(BUSY)) };
+        let registry = match self.registry() {
+            Ok(registry) => registry,
+            Err(closed) => return pack_committed(Err(closed)),
+        };
         let call = submit.asker.call(deadline);
-        pack_committed(by(deadline, self.registry.submit(&call, submit.command)).await)
+        pack_committed(by(deadline, registry.submit(&call, submit.command)).await)
     }
 
     async fn renew(&self, renew: Renew, deadline: Instant) -> Bytes {
         let Ok(_in_hand) = self.in_hand.try_acquire() else { return pack_done(Err(BUSY)) };
+        let registry = match self.registry() {
+            Ok(registry) => registry,
+            Err(closed) => return pack_done(Err(closed)),
+        };
         let call = renew.asker.call(deadline);
-        pack_done(by(deadline, self.registry.renew(&call, &renew.lease)).await)
+        pack_done(by(deadline, registry.renew(&call, &renew.lease)).await)
     }
 
     async fn ask(&self, ask: Ask, deadline: Instant, is_whole: bool) -> Bytes {
@@ -105,13 +141,14 @@ impl Clerk {
     /// The answer, if possible one that is not behind what the asker has seen elsewhere. Where that
     /// cannot be had the answer says how far it reaches.
     async fn answer(&self, call: &Call, ask: &Ask, deadline: Instant) -> Result<Answered, Refusal> {
-        let answered = by(deadline, self.registry.ask(call, &ask.query, ask.freshness)).await?;
+        let registry = self.registry()?;
+        let answered = by(deadline, registry.ask(call, &ask.query, ask.freshness)).await?;
         if answered.as_of >= ask.not_before || ask.freshness != Freshness::Stale {
             return Ok(answered);
         }
         // What was seen anywhere is decided, so a confirmed answer has it.
         let patience = deadline.min(Instant::now() + BEHIND_PATIENCE);
-        let confirmed = by(patience, self.registry.ask(call, &ask.query, Freshness::Default)).await;
+        let confirmed = by(patience, registry.ask(call, &ask.query, Freshness::Default)).await;
         Ok(confirmed.unwrap_or(answered))
     }
 

@@ -7,19 +7,25 @@
 //! something touched it (`keeper`): what takes no better answer than the one at hand, DNS above all,
 //! is answered from there, also when no server can be reached.
 //!
-//! What is not here: who the servers are (gossip tells), what this agent itself vouches for
-//! (`local`), and what operators want, which [`Forward`] carries as bytes.
+//! Who the servers are gossip tells (`known`); all of it together is a [`Client`] (`running`), which
+//! passes on what operators want of servers (`operator`).
+//!
+//! What is not here: what this agent itself vouches for (`local`).
 
 mod client_agent;
 mod forward;
 mod keeper;
 mod kept;
+mod known;
 mod news;
+mod operator;
 mod rounds;
+mod running;
 mod servers;
 mod settings;
 
 pub use client_agent::ClientAgent;
 pub use forward::{Again, Forward};
+pub use running::Client;
 pub use servers::{Known, Servers};
 pub use settings::ClientSettings;

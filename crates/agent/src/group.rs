@@ -4,7 +4,8 @@
 //! What consensus says is carried as it is, a call or a line, on a connection of its own urgency.
 //! Only a server of this datacenter may bring such messages, and each names the server it is for: an
 //! address may have passed to another, which must not answer in its forerunner's name. What a leader
-//! is asked for beyond the log is in [`crate::helm`].
+//! is asked for beyond the log is in [`crate::helm`]. The verbs of the door are open to every agent
+//! of the datacenter ([`crate::clerk`]), and so is what operators want ([`crate::operate`]).
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
@@ -12,11 +13,15 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 use muster_consensus::peers::Pending;
 use muster_consensus::{Line, LineReceiver, LineSender, Peers, Unreachable, Urgency, Voter};
-use muster_rpc::{Fault, Handler, Lane, Opened, Peer, Pool, Receiver, Sender, Serving};
+use muster_model::limits::COMMAND_BYTES_MAX;
+use muster_registry::{Refusal, Registry};
+use muster_rpc::{Fault, Handler, Lane, Limits, Opened, Peer, Pool, Receiver, Sender, Serving};
 use tokio::time::Instant;
 
 use crate::agent::Agent;
-use crate::helm;
+use crate::clerk::Clerk;
+use crate::wire::{self, ENVELOPE_BYTES_MAX};
+use crate::{helm, operate};
 
 /// A call of consensus.
 pub(crate) const CALL: u16 = 1;
@@ -24,6 +29,14 @@ pub(crate) const CALL: u16 = 1;
 pub(crate) const LINE: u16 = 2;
 /// Something that a server is asked beyond the log.
 pub(crate) const HELM: u16 = 3;
+
+/// The bounds of the internal protocol: the longest command has room in a body, with what is
+/// around it.
+pub(crate) fn limits() -> Limits {
+    let body_bytes_max = u32::try_from(COMMAND_BYTES_MAX + ENVELOPE_BYTES_MAX)
+        .expect("a command has less than 4 GiB");
+    Limits { body_bytes_max, ..Limits::default() }
+}
 
 // ---------------------------------------------------------------- going out
 
@@ -132,17 +145,35 @@ impl LineReceiver for Receives {
 /// Serves what other agents ask of this server.
 pub(crate) struct Reception {
     datacenter: String,
-    agent: OnceLock<Weak<Agent>>,
+    open: OnceLock<(Weak<Agent>, Arc<Clerk>)>,
 }
 
 impl Reception {
     pub(crate) fn new(datacenter: &str) -> Arc<Reception> {
-        Arc::new(Reception { datacenter: datacenter.to_owned(), agent: OnceLock::new() })
+        Arc::new(Reception { datacenter: datacenter.to_owned(), open: OnceLock::new() })
     }
 
     /// From now on there is somebody to serve.
     pub(crate) fn open(&self, agent: &Arc<Agent>) {
-        self.agent.get_or_init(|| Arc::downgrade(agent));
+        self.open.get_or_init(|| {
+            let weak = Arc::downgrade(agent);
+            let asked = weak.clone();
+            let term = move || asked.upgrade().map_or(0, |agent| agent.consensus.stats().term);
+            let registry: Weak<dyn Registry> = weak.clone();
+            (weak, Clerk::new(registry, Arc::new(term)))
+        });
+    }
+
+    /// Nothing is begun for other agents from now on: they go to another server.
+    pub(crate) fn close(&self) {
+        if let Some(clerk) = self.clerk() {
+            clerk.close();
+        }
+    }
+
+    /// What is done for other agents.
+    pub(crate) fn clerk(&self) -> Option<&Arc<Clerk>> {
+        self.open.get().map(|(_, clerk)| clerk)
     }
 }
 
@@ -159,9 +190,12 @@ impl Handler for Reception {
     }
 
     fn serve(self: Arc<Self>, from: Arc<Peer>, opened: Opened) -> Serving {
+        if let Some(clerk) = self.clerk().filter(|_| Clerk::serves(opened.method)) {
+            return clerk.clone().serve(opened);
+        }
         Box::pin(async move {
-            let Some(agent) = self.agent.get().and_then(Weak::upgrade) else {
-                return opened.refuse(Bytes::from_static(b"the server is starting")).await;
+            let Some(agent) = self.open.get().and_then(|(agent, _)| agent.upgrade()) else {
+                return refuse_at_the_start(opened).await;
             };
             match opened.method {
                 CALL | LINE | HELM if !from.hello.is_server => {
@@ -171,12 +205,21 @@ impl Handler for Reception {
                 CALL => answer_call(&agent, opened).await,
                 LINE => serve_line(&agent, &from, opened).await,
                 HELM => helm::serve(&agent, opened).await,
+                method if operate::serves(method) => operate::serve(agent, opened).await,
                 other => {
                     let why = format!("method {other} is not known to this version");
                     opened.refuse(why.into()).await;
                 }
             }
         })
+    }
+}
+
+/// Nothing is begun yet: another server may be of use.
+async fn refuse_at_the_start(opened: Opened) {
+    match Clerk::serves(opened.method) {
+        true => drop(opened.answer(wire::pack::<()>(Err(Refusal::NoLeader))).await),
+        false => opened.refuse(Bytes::from_static(b"the server is starting")).await,
     }
 }
 

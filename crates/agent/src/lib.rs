@@ -16,7 +16,8 @@
 //! - `rescue`: one survivor goes on alone; `operator`: members, logs and numbers; [`backup`]: the
 //!   whole state as one file;
 //! - [`wire`]: what agents say to each other; [`clerk`]: a server that does what others ask of it;
-//!   [`client`]: the agent of a node without state.
+//!   `operate`: what operators want of servers; [`client`]: the agent of a node without state;
+//! - [`mode`]: a server or a client, for what does not care.
 
 pub mod agent;
 mod authority;
@@ -37,6 +38,8 @@ pub mod local;
 mod machine;
 pub mod membership;
 mod memo;
+pub mod mode;
+mod operate;
 mod operator;
 mod placing;
 mod pools;
@@ -51,7 +54,9 @@ pub mod tls;
 pub mod wire;
 
 pub use agent::{Agent, AgentError};
+pub use client::Client;
 pub use joining::Joins;
+pub use mode::Mode;
 pub use ports::Ports;
 pub use rescue::rescue;
 pub use setup::{GossipSetup, Setup};

@@ -1,6 +1,7 @@
 //! Members, voters, keys, backup, logs, numbers and the machine, for those who run the agent.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use muster_registry::cluster::{
 };
 use muster_registry::operator::{HostFacts, LogLine, Metric, Saved, SettingValue};
 use muster_registry::{Call, Freshness, Operator, Pending, Refusal};
+use muster_world::World;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 use tracing::warn;
@@ -23,9 +25,9 @@ use crate::agent::Agent;
 use crate::helm::Ask;
 use crate::membership::Membership;
 
-mod figures;
+pub(crate) mod figures;
 mod keys;
-mod views;
+pub(crate) mod views;
 
 /// The versions of the gossip protocol and of what rides on it, as Consul's members name them.
 /// Ours is another protocol; they are told because tools read them.
@@ -36,8 +38,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Operator for Agent {
     fn members(&self, pool: Pool) -> Vec<Member> {
-        let members = self.gossip(pool).map(|pool| pool.members().borrow().clone());
-        members.iter().flat_map(|members| members.iter()).map(to_member).collect()
+        self.gossip(pool).map(|pool| members_of(pool)).unwrap_or_default()
     }
 
     fn join<'a>(
@@ -82,10 +83,11 @@ impl Operator for Agent {
     ) -> Pending<'a, Result<RaftView, Refusal>> {
         Box::pin(async move {
             self.refuse_elsewhere(call)?;
-            if freshness == Freshness::Stale {
-                return Ok(self.raft_view(&self.own_sight()));
-            }
-            Ok(self.raft_view(&self.leaders_sight(call).await?))
+            let servers = match freshness {
+                Freshness::Stale => self.own_sight(),
+                _ => self.leaders_sight(call).await?,
+            };
+            Ok(views::raft(&self.lan.members().borrow(), &servers, self.group_facts()))
         })
     }
 
@@ -148,7 +150,9 @@ impl Operator for Agent {
     fn autopilot<'a>(&'a self, call: &'a Call) -> Pending<'a, Result<AutopilotView, Refusal>> {
         Box::pin(async move {
             self.refuse_elsewhere(call)?;
-            Ok(self.autopilot_view(&self.leaders_sight(call).await?))
+            let servers = self.leaders_sight(call).await?;
+            let wall = self.world.wall_clock();
+            Ok(views::autopilot(&self.lan.members().borrow(), &servers, wall))
         })
     }
 
@@ -200,20 +204,7 @@ impl Operator for Agent {
     }
 
     fn host(&self) -> HostFacts {
-        let machine = self.world.machine(&self.setup.data_folder);
-        HostFacts {
-            collected_at: u64::try_from(self.world.wall_clock().as_nanos()).unwrap_or(u64::MAX),
-            hostname: machine.hostname.into(),
-            os: std::env::consts::OS.into(),
-            kernel: machine.kernel.into(),
-            architecture: std::env::consts::ARCH.into(),
-            n_processors: machine.n_processors,
-            uptime_s: machine.uptime.as_secs(),
-            memory_bytes: machine.memory_bytes,
-            memory_available_bytes: machine.memory_available_bytes,
-            disk_bytes: machine.disk_bytes,
-            disk_free_bytes: machine.disk_free_bytes,
-        }
+        host_facts(&*self.world, &self.setup.data_folder)
     }
 
     fn settings(&self) -> SettingValue {
@@ -308,6 +299,29 @@ pub(crate) fn to_model(place: &Coordinate) -> muster_model::coordinate::Coordina
         error: place.error,
         adjustment: place.adjustment,
         height: place.height,
+    }
+}
+
+/// The members of a pool, in the order of their names.
+pub(crate) fn members_of(pool: &Membership) -> Vec<Member> {
+    pool.members().borrow().iter().map(to_member).collect()
+}
+
+/// Facts about the machine of a data folder.
+pub(crate) fn host_facts(world: &dyn World, data_folder: &Path) -> HostFacts {
+    let machine = world.machine(data_folder);
+    HostFacts {
+        collected_at: u64::try_from(world.wall_clock().as_nanos()).unwrap_or(u64::MAX),
+        hostname: machine.hostname.into(),
+        os: std::env::consts::OS.into(),
+        kernel: machine.kernel.into(),
+        architecture: std::env::consts::ARCH.into(),
+        n_processors: machine.n_processors,
+        uptime_s: machine.uptime.as_secs(),
+        memory_bytes: machine.memory_bytes,
+        memory_available_bytes: machine.memory_available_bytes,
+        disk_bytes: machine.disk_bytes,
+        disk_free_bytes: machine.disk_free_bytes,
     }
 }
 

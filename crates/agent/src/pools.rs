@@ -15,6 +15,7 @@ use muster_world::{World, blocking};
 use tracing::warn;
 
 use crate::agent::AgentError;
+use crate::joining;
 use crate::membership::{GossipSockets, KeepKeys, Membership, PoolSetup};
 use crate::ports::GossipPorts;
 use crate::setup::Setup;
@@ -90,6 +91,27 @@ pub(crate) async fn start(
         }
     };
     Ok(Pools { lan, wan })
+}
+
+/// Begins to join those that the configuration names and those who were there before, and to remember
+/// who is there.
+pub(crate) fn begin(
+    world: &Arc<dyn World>,
+    setup: &Setup,
+    lan: &Arc<Membership>,
+    wan: Option<&Arc<Membership>>,
+) {
+    let folder = setup.data_folder.join("gossip");
+    let lan = (Some(lan), &setup.gossip.lan_joins, "lan.peers");
+    let wan = (wan, &setup.gossip.wan_joins, "wan.peers");
+    for (pool, joins, file) in [lan, wan] {
+        let Some(pool) = pool else { continue };
+        if !joins.addresses.is_empty() {
+            tokio::spawn(joining::join(Arc::downgrade(pool), joins.clone()));
+        }
+        let file = folder.join(file);
+        tokio::spawn(joining::remember(Arc::downgrade(pool), world.clone(), file));
+    }
 }
 
 /// What both pools have in common.

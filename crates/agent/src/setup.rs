@@ -13,7 +13,8 @@ use muster_registry::{Pending, Refusal};
 
 use crate::joining::Joins;
 
-/// What an agent is told before it starts.
+/// What an agent is told before it starts. What is about consensus, the group, the guard and the
+/// authority is for servers.
 #[derive(Clone)]
 pub struct Setup {
     /// Who it is.

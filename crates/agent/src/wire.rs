@@ -28,9 +28,11 @@ pub const RENEW: u16 = 13;
 /// What changes: an exchange that begins with [`Follow`], of [`Wanted`] one way and [`News`] the
 /// other.
 pub const CHANGES: u16 = 14;
-/// From here on: what operators want of a server, passed on as bytes.
+/// From here on: what operators want of a server (`operate`).
 pub const OPERATOR_METHODS: u16 = 32;
 
+/// What a request has beside its command, at most.
+pub const ENVELOPE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an answer that is sent as one; longer ones go in pieces, on a connection of their own.
 pub const ANSWER_AT_ONCE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an answer that is sent at all.
@@ -176,8 +178,7 @@ pub enum News {
 
 /// What came of a command.
 pub fn pack_committed(result: Result<Committed, Refusal>) -> Bytes {
-    let result = result.map(|committed| (committed.index, committed.outcome));
-    muster_model::encode(&result.map_err(RefusalForm::from))
+    pack(result.map(|committed| (committed.index, committed.outcome)))
 }
 
 /// What [`pack_committed`] packed.
@@ -191,7 +192,7 @@ pub fn unpack_committed(bytes: &[u8]) -> Result<Committed, Refusal> {
 
 /// What came of a verb that answers nothing.
 pub fn pack_done(result: Result<(), Refusal>) -> Bytes {
-    muster_model::encode(&result.map_err(RefusalForm::from))
+    pack(result)
 }
 
 /// What [`pack_done`] packed.
@@ -202,7 +203,13 @@ pub fn unpack_done(bytes: &[u8]) -> Result<(), Refusal> {
     unpack::<()>(bytes)
 }
 
-fn unpack<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, Refusal> {
+/// What came of something else.
+pub(crate) fn pack<T: Encode<()>>(result: Result<T, Refusal>) -> Bytes {
+    muster_model::encode(&result.map_err(RefusalForm::from))
+}
+
+/// What [`pack`] packed.
+pub(crate) fn unpack<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, Refusal> {
     muster_model::decode::<Result<T, RefusalForm>>(bytes)
         .map_err(unreadable)?
         .map_err(RefusalForm::refusal)
@@ -283,13 +290,13 @@ fn unreadable(error: impl std::fmt::Display) -> Refusal {
 const DURATION_MAX: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// [`Freshness`] as a number.
-mod freshness {
+pub(crate) mod freshness {
     use minicbor::decode::Error as DecodeError;
     use minicbor::encode::{Error as EncodeError, Write};
     use minicbor::{Decoder, Encoder};
     use muster_registry::Freshness;
 
-    pub(super) fn encode<C, W: Write>(
+    pub(crate) fn encode<C, W: Write>(
         freshness: &Freshness,
         encoder: &mut Encoder<W>,
         _: &mut C,
@@ -302,7 +309,7 @@ mod freshness {
         encoder.u8(number)?.ok()
     }
 
-    pub(super) fn decode<C>(
+    pub(crate) fn decode<C>(
         decoder: &mut Decoder<'_>,
         _: &mut C,
     ) -> Result<Freshness, DecodeError> {
@@ -316,7 +323,7 @@ mod freshness {
 }
 
 /// [`Standing`] as a list.
-mod standing {
+pub(crate) mod standing {
     use minicbor::decode::Error as DecodeError;
     use minicbor::encode::{Error as EncodeError, Write};
     use minicbor::{Decoder, Encoder};
@@ -324,7 +331,7 @@ mod standing {
 
     use super::{DURATION_MAX, freshness};
 
-    pub(super) fn encode<C, W: Write>(
+    pub(crate) fn encode<C, W: Write>(
         standing: &Standing,
         encoder: &mut Encoder<W>,
         context: &mut C,
@@ -334,7 +341,7 @@ mod standing {
         freshness::encode(&standing.freshness, encoder, context)
     }
 
-    pub(super) fn decode<C>(
+    pub(crate) fn decode<C>(
         decoder: &mut Decoder<'_>,
         context: &mut C,
     ) -> Result<Standing, DecodeError> {

@@ -5,11 +5,12 @@ mod servers;
 use bytes::Bytes;
 use muster_agent::wire::{self, Follow, News, Wanted};
 use muster_model::{Scope, encode};
+use muster_registry::Refusal;
 use muster_registry::hub::HISTORY_CHANGES_MAX;
 use muster_rpc::{Exchange, Fault, Lane, Pool};
 use muster_testkit::Bench;
 
-use servers::{Site, pool, soon, within};
+use servers::{Site, pool, soon, until, within};
 
 /// A stream of changes. The pool has to live as long as it.
 async fn follow(pool: &Pool, site: &Site) -> Exchange {
@@ -103,4 +104,31 @@ async fn bytes_that_make_no_sense_are_refused_with_words() {
     drop(exchange.next().await);
     let _ = exchange.send(Bytes::from_static(b"nonsense")).await;
     while let Ok(Some(_)) = within(exchange.next()).await {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_changes_ends_with_its_reader_and_with_the_clerk() {
+    let site = Site::start(Bench::new());
+    let (here, gone) = (pool(), pool());
+    let mut staying = follow(&here, &site).await;
+    let mut breaking_off = follow(&here, &site).await;
+    let mut dying = follow(&gone, &site).await;
+    for exchange in [&mut staying, &mut breaking_off, &mut dying] {
+        next(exchange).await;
+    }
+    assert_eq!(site.clerk.n_followers(), 3);
+    drop(breaking_off);
+    until(|| site.clerk.n_followers() == 2).await;
+    // Its connection dies with the pool, as with a process.
+    drop((dying, gone));
+    until(|| site.clerk.n_followers() == 1).await;
+    site.clerk.close();
+    while let Ok(Some(_)) = within(staying.next()).await {}
+    until(|| site.clerk.n_followers() == 0).await;
+    let submit = wire::Submit {
+        asker: wire::Asker::default(),
+        command: muster_model::Command::ReapTombstones { up_to: 0 },
+    };
+    let called = here.call(site.address, Lane::Call, wire::SUBMIT, encode(&submit), soon()).await;
+    assert_eq!(wire::unpack_committed(&called.expect("an answer")), Err(Refusal::NoLeader));
 }

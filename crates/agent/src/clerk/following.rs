@@ -10,6 +10,7 @@ use muster_model::{Index, Query, Text};
 use muster_registry::hub::{Followed, Following, Lost};
 use muster_registry::{Call, Standing};
 use muster_rpc::{Exchange, Sender};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{Clerk, is_sent};
@@ -36,12 +37,16 @@ impl Clerk {
         let Some((index, _)) = self.stand(&call) else {
             return sender.fail("you may not follow changes here".into()).await;
         };
-        let mut following = self.registry.changes(&call, &[], index).follow();
+        let Ok(registry) = self.registry() else { return };
+        let mut following = registry.changes(&call, &[], index).follow();
+        drop(registry);
+        let mut is_closed = self.is_closed.subscribe();
         let mut still = interval_at(Instant::now(), STILL_INTERVAL);
         still.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let told = tokio::select! {
                 biased;
+                () = closing(&mut is_closed) => return,
                 _ = still.tick() => self.tell_still(&call, &mut following, &mut sender).await,
                 wanted = receiver.next() => match wanted {
                     Ok(Some(item)) => tell_wanted(&item, &mut following, &mut sender).await,
@@ -78,9 +83,15 @@ impl Clerk {
 
     /// The last published index, and how this server stands. Told by the cheapest question.
     fn stand(&self, call: &Call) -> Option<(Index, Standing)> {
-        let answered = self.registry.peek(call, &Query::Session { id: Text::default() })?;
+        let answered = self.registry().ok()?.peek(call, &Query::Session { id: Text::default() })?;
         Some((answered.as_of, answered.standing))
     }
+}
+
+/// Waits until the clerk closes.
+async fn closing(is_closed: &mut watch::Receiver<bool>) {
+    // A clerk that is gone is closed as well.
+    let _ = is_closed.wait_for(|is_closed| *is_closed).await;
 }
 
 async fn tell_wanted(

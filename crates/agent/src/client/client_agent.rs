@@ -27,12 +27,9 @@ use super::news::News;
 use super::rounds::Rounds;
 use super::{Again, ClientSettings, Forward, Known, Servers, keeper};
 use crate::wire::{
-    ANSWER_BYTES_MAX, ASK, ASK_IN_PIECES, Ask, Asker, RENEW, Renew, SUBMIT, Submit, Unpacked,
-    unpack_answer, unpack_committed, unpack_done,
+    ANSWER_BYTES_MAX, ASK, ASK_IN_PIECES, Ask, Asker, ENVELOPE_BYTES_MAX, RENEW, Renew, SUBMIT,
+    Submit, Unpacked, unpack_answer, unpack_committed, unpack_done,
 };
-
-/// What a request has beside its command.
-const ENVELOPE_BYTES_MAX: usize = 64 << 10;
 
 /// A client agent. Its tasks end with it.
 pub struct ClientAgent {

@@ -154,6 +154,18 @@ impl Voucher {
         self.shared.has_new_leader.notify_one();
     }
 
+    /// Compares everything with the catalog soon after each step of a count of leaders.
+    pub fn follow_leaders(&mut self, mut n_leaders: watch::Receiver<u64>) {
+        let shared = self.shared.clone();
+        let following = async move {
+            n_leaders.mark_unchanged();
+            while n_leaders.changed().await.is_ok() {
+                shared.has_new_leader.notify_one();
+            }
+        };
+        self.tasks.push(tokio::spawn(following).abort_handle());
+    }
+
     /// Puts other terms into effect, and replaces what definition files declared before. Checks keep
     /// their status and their last output. What does not fit is left out and given back; nothing else
     /// is held up by it.

@@ -5,16 +5,18 @@ use std::sync::PoisonError;
 use muster_gossip::counters::{Counters, Gauges};
 use muster_model::Text;
 use muster_registry::operator::{Metric, MetricValue};
+use muster_world::World;
 
 use crate::agent::Agent;
 
 impl Agent {
     pub(super) fn gather_metrics(&self) -> Vec<Metric> {
-        let mut metrics = self.own_gauges();
+        let mut metrics = of_the_process(&*self.world);
+        metrics.extend(self.own_gauges());
         for (pool, membership) in [("lan", Some(&self.lan)), ("wan", self.wan.as_ref())] {
             metrics.extend(membership.into_iter().flat_map(|it| of_gossip(pool, it.figures())));
         }
-        metrics.extend(self.of_the_protocol());
+        metrics.extend(of_the_protocol(self.served(), self.pool.counters()));
         let sources = self.metric_sources.read().unwrap_or_else(PoisonError::into_inner);
         metrics.extend(sources.iter().flat_map(|source| source()));
         metrics
@@ -24,13 +26,10 @@ impl Agent {
         let usage = self.shared.state.load().usage();
         let raft = self.consensus.stats();
         let (n_kept, kept_bytes) = self.shared.memo.size();
-        let machine = self.world.process();
         let leads = self.consensus.leadership().borrow().is_leader;
         let n_doubted = self.guard.lock().doubted().count();
-        let gauges: [(&str, f64); 20] = [
-            ("runtime.alloc_bytes", machine.resident_bytes as f64),
-            ("runtime.sys_bytes", machine.virtual_bytes as f64),
-            ("runtime.num_threads", f64::from(machine.n_threads)),
+        let (n_in_hand, n_followers) = self.n_served_now();
+        let gauges: [(&str, f64); 19] = [
             ("raft.applied_index", raft.applied_index as f64),
             ("raft.last_log_index", raft.last_index as f64),
             ("raft.snapshot_index", raft.snapshot_index as f64),
@@ -48,30 +47,47 @@ impl Agent {
             ("memo.answers", n_kept as f64),
             ("memo.bytes", kept_bytes as f64),
             ("watch.marks", self.shared.hub.n_marks() as f64),
+            ("rpc.in_hand", n_in_hand as f64),
+            ("rpc.followers", n_followers as f64),
         ];
         gauges.into_iter().map(|(name, value)| gauge(name, Vec::new(), value)).collect()
     }
-
-    fn of_the_protocol(&self) -> impl Iterator<Item = Metric> {
-        let (served, dialed) = (self.served(), self.pool.counters());
-        let counts = [
-            ("rpc.connections_open", served.connections_open + dialed.connections_open),
-            ("rpc.exchanges", served.exchanges + dialed.exchanges),
-            ("rpc.exchanges_busy", served.exchanges_busy + dialed.exchanges_busy),
-            ("rpc.bytes_read", served.bytes_read + dialed.bytes_read),
-            ("rpc.bytes_written", served.bytes_written + dialed.bytes_written),
-            ("rpc.dials_failed", dialed.dials_failed),
-            ("rpc.refused.not_ours", served.closed_not_ours),
-            ("rpc.refused.version", served.closed_version + dialed.closed_version),
-            ("rpc.refused.unwelcome", served.closed_unwelcome + dialed.closed_unwelcome),
-            ("rpc.refused.oversize", served.closed_oversize),
-            ("rpc.refused.garbage", served.closed_garbage),
-        ];
-        counts.into_iter().map(|(name, count)| counter(name, Vec::new(), count))
-    }
 }
 
-fn of_gossip(pool: &'static str, (counted, now): (Counters, Gauges)) -> Vec<Metric> {
+/// What the machine says of this process.
+pub(crate) fn of_the_process(world: &dyn World) -> Vec<Metric> {
+    let machine = world.process();
+    let gauges = [
+        ("runtime.alloc_bytes", machine.resident_bytes as f64),
+        ("runtime.sys_bytes", machine.virtual_bytes as f64),
+        ("runtime.num_threads", f64::from(machine.n_threads)),
+    ];
+    gauges.into_iter().map(|(name, value)| gauge(name, Vec::new(), value)).collect()
+}
+
+/// What was counted of the internal protocol: of connections taken, and of those dialed.
+pub(crate) fn of_the_protocol(
+    served: muster_rpc::Counters,
+    dialed: muster_rpc::Counters,
+) -> impl Iterator<Item = Metric> {
+    let counts = [
+        ("rpc.connections_open", served.connections_open + dialed.connections_open),
+        ("rpc.exchanges", served.exchanges + dialed.exchanges),
+        ("rpc.exchanges_busy", served.exchanges_busy + dialed.exchanges_busy),
+        ("rpc.bytes_read", served.bytes_read + dialed.bytes_read),
+        ("rpc.bytes_written", served.bytes_written + dialed.bytes_written),
+        ("rpc.dials_failed", dialed.dials_failed),
+        ("rpc.refused.not_ours", served.closed_not_ours),
+        ("rpc.refused.version", served.closed_version + dialed.closed_version),
+        ("rpc.refused.unwelcome", served.closed_unwelcome + dialed.closed_unwelcome),
+        ("rpc.refused.oversize", served.closed_oversize),
+        ("rpc.refused.garbage", served.closed_garbage),
+    ];
+    counts.into_iter().map(|(name, count)| counter(name, Vec::new(), count))
+}
+
+/// What was counted of a pool, and how it stands.
+pub(crate) fn of_gossip(pool: &'static str, (counted, now): (Counters, Gauges)) -> Vec<Metric> {
     let labels = || vec![(Text::from("pool"), Text::from(pool))];
     let counts = [
         ("gossip.packets_in", counted.packets_in),

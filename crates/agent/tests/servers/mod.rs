@@ -128,8 +128,11 @@ pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     pub(crate) term: Arc<AtomicU64>,
     pub(crate) forgets: Arc<AtomicBool>,
+    pub(crate) clerk: Arc<Clerk>,
     n_served: Arc<Mutex<BTreeMap<u16, usize>>>,
     running: Running,
+    /// Clerks do not keep it.
+    _registry: Arc<dyn Registry>,
 }
 
 fn hello(node: &str, is_server: bool) -> Hello {
@@ -142,15 +145,20 @@ impl Site {
         let (term, forgets) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
         let n_served = Arc::default();
         let told = term.clone();
-        let clerk = Clerk::new(registry, Arc::new(move || told.load(Ordering::SeqCst)));
-        let desk = Desk { clerk, n_served: Arc::clone(&n_served), forgets: forgets.clone() };
+        let tell_term = Arc::new(move || told.load(Ordering::SeqCst));
+        let clerk = Clerk::new(Arc::downgrade(&registry), tell_term);
+        let desk = Desk {
+            clerk: clerk.clone(),
+            n_served: Arc::clone(&n_served),
+            forgets: forgets.clone(),
+        };
         let at: SocketAddr = ([127, 0, 0, 1], 0).into();
         let listener = Real::new().listen(&at.into()).expect("a free port");
         let hello = hello("server", true);
         let running = serve(listener, Arc::new(desk), hello, Limits::default(), Arc::new(Plain));
         let running = running.expect("a listener with an address");
         let Address::Inet(address) = *running.local_address() else { panic!("not over TCP") };
-        Site { address, term, forgets, n_served, running }
+        Site { address, term, forgets, clerk, n_served, running, _registry: registry }
     }
 
     /// How often a method was served.
