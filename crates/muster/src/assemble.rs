@@ -1,14 +1,19 @@
 //! An agent, seen being built: every part named in order.
 //!
 //! What a part is told comes from the configuration in `translate`; who the agent is, from
-//! `identity`. [`Running`] is what `life` keeps until the end.
+//! `identity`. A server and a client differ in the agent alone ([`Mode`]): what stands before it is the
+//! same. [`Running`] is what `life` keeps until the end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use muster_agent::local::Voucher;
-use muster_agent::{Agent, Ports, telemetry};
+use muster_agent::membership::GossipSockets;
+use muster_agent::ports::PortSetup;
+use muster_agent::setup::Setup;
+use muster_agent::telemetry::{self, Logs};
+use muster_agent::{Agent, Client, Folder, Mode, Ports};
 use muster_front_consul::Front;
 use muster_front_dns as dns;
 use muster_front_eureka as eureka;
@@ -31,7 +36,7 @@ use crate::web::Web;
 /// A running agent with all its parts.
 pub struct Running {
     /// The agent.
-    pub agent: Arc<Agent>,
+    pub agent: Mode,
     /// The world of the agent's data: in memory for `--dev`.
     pub world: Arc<dyn World>,
     /// The machine, for files that people asked for by path.
@@ -72,24 +77,23 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     let http = bind_http("HTTP", config.http_listeners(), permit, &*host)?;
     let eureka_at = bind_http("Eureka", config.eureka_listeners(), permit, &*host)?;
     let sockets = bind_dns(config, &*host)?;
-    let ports = Ports::bind(&*host, &translate::ports(config, &identity)?)
-        .map_err(|failed| cannot_bind(failed.what, &failed.at.to_string(), &failed.error))?;
+    let ports = Bound::bind(&*host, identity.is_server, &translate::ports(config, &identity)?)?;
 
     let reload = Arc::new(Reload::new(&launch));
     let names_at = sockets.udp.first().and_then(|socket| socket.local_address().ok());
     let (own, data) = (identity.clone(), data_folder.clone());
     let setup = translate::agent(config, own, data, names_at, reload.clone());
     let bound = addresses(&http, &eureka_at, &sockets, &ports);
-    let agent = Agent::start(world.clone(), logs, folder, setup, ports)
-        .await
-        .map_err(|error| error.to_string())?;
+    let agent = start_agent(world.clone(), logs, folder, setup, ports).await?;
     let spread = agent.lan().clone();
     let (local, declared) = translate::local(config, identity.clone(), data_folder, spread)?;
-    let voucher = Voucher::start(world.clone(), agent.clone(), local, declared)
+    let mut voucher = Voucher::start(world.clone(), agent.registry(), local, declared)
         .await
         .map_err(|error| error.to_string())?;
+    voucher.follow_leaders(agent.n_leaders());
     let voucher = Arc::new(voucher);
-    let door = Door { registry: agent.clone(), local: voucher.clone(), operator: agent.clone() };
+    let (registry, operator) = (agent.registry(), agent.operator());
+    let door = Door { registry, local: voucher.clone(), operator };
 
     let front = Front::new(door.clone(), translate::front_consul(config)?, seed(&*host));
     let limits = Arc::new(translate::http_limits(config));
@@ -97,12 +101,12 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     let web = Arc::new(Web { consul: front.clone(), eureka: apps.clone() });
     let census = Census::new(Limits::clone(&limits));
     let settings = translate::front_dns(config)?;
-    let names = dns::Server::new(agent.clone(), &identity, settings, host.clone(), &sockets)
+    let names = dns::Server::new(agent.registry(), &identity, settings, host.clone(), &sockets)
         .map_err(|error| error.to_string())?;
     let own_address = http.first().and_then(|listener| listener.local_address().ok());
     let watches = Arc::new(Watches::new(host.clone(), own_address));
     reload.arm(&Told {
-        agent: &agent,
+        logs: agent.logs(),
         voucher: &voucher,
         front: &front,
         names: &names,
@@ -130,10 +134,25 @@ pub async fn assemble(launch: Launch) -> Result<Running, String> {
     })
 }
 
+/// The agent itself, in its mode.
+async fn start_agent(
+    world: Arc<dyn World>,
+    logs: Logs,
+    folder: Folder,
+    setup: Setup,
+    ports: Bound,
+) -> Result<Mode, String> {
+    let started = match ports {
+        Bound::Server(at) => Agent::start(world, logs, folder, setup, at).await.map(Mode::Server),
+        Bound::Client(at) => Client::start(world, logs, folder, setup, at).await.map(Mode::Client),
+    };
+    started.map_err(|error| error.to_string())
+}
+
 /// Eureka's front-end, which keeps up with what changes from now on.
 fn start_eureka(
     door: Door,
-    agent: &Agent,
+    agent: &Mode,
     limits: Arc<Limits>,
     host: Arc<dyn World>,
 ) -> Arc<eureka::Front> {
@@ -169,6 +188,44 @@ impl Running {
             listener.stop(drain).await;
         }
         self.agent.shutdown().await;
+    }
+}
+
+/// The bound ports of an agent towards other agents.
+enum Bound {
+    Server(Ports),
+    /// Gossip alone: nobody asks a client.
+    Client(GossipSockets),
+}
+
+impl Bound {
+    fn bind(host: &dyn World, is_server: bool, at: &PortSetup) -> Result<Bound, String> {
+        if is_server {
+            let bound = Ports::bind(host, at);
+            return bound
+                .map(Bound::Server)
+                .map_err(|failed| cannot_bind(failed.what, &failed.at.to_string(), &failed.error));
+        }
+        let bound = GossipSockets::bind(host, at.lan);
+        bound.map(Bound::Client).map_err(|error| {
+            cannot_bind("LAN gossip (ports.serf_lan)", &at.lan.to_string(), &error)
+        })
+    }
+
+    /// For servers, the LAN pool, the WAN pool.
+    fn addresses(&self) -> [Option<String>; 3] {
+        match self {
+            Bound::Server(ports) => match ports.addresses() {
+                Ok((server, lan, wan)) => {
+                    let wan = wan.map(|at| at.to_string());
+                    [Some(server.to_string()), Some(lan.to_string()), wan]
+                }
+                Err(_) => [None, None, None],
+            },
+            Bound::Client(sockets) => {
+                [None, sockets.local_address().ok().map(|at| at.to_string()), None]
+            }
+        }
     }
 }
 
@@ -257,24 +314,20 @@ fn addresses(
     http: &[Box<dyn muster_listen::Listener>],
     eureka: &[Box<dyn muster_listen::Listener>],
     sockets: &dns::Sockets,
-    ports: &Ports,
+    ports: &Bound,
 ) -> serde_json::Value {
     let told = |listeners: &[Box<dyn muster_listen::Listener>]| {
         let addresses = listeners.iter().filter_map(|listener| listener.local_address().ok());
         addresses.map(|address| address.to_string()).next()
     };
-    let (server, lan, wan) = match ports.addresses() {
-        Ok((server, lan, wan)) => (Some(server.to_string()), Some(lan), wan),
-        Err(_) => (None, None, None),
-    };
-    let gossip = |at: Option<SocketAddr>| at.map(|at| at.to_string());
+    let [server, lan, wan] = ports.addresses();
     json!({
         "http": told(http),
         "eureka": told(eureka),
         "dns": told(&sockets.tcp),
         "server": server,
-        "serf_lan": gossip(lan),
-        "serf_wan": gossip(wan),
+        "serf_lan": lan,
+        "serf_wan": wan,
     })
 }
 

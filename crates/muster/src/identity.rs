@@ -131,7 +131,7 @@ fn describe(
         node_id: node_id.into(),
         datacenter,
         primary_datacenter: primary,
-        is_server: true,
+        is_server: config.server,
         address: address.into(),
         tagged_addresses: tagged.into_iter().collect(),
         node_meta: given.chain(own_facts).collect::<Meta>(),

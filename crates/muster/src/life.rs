@@ -105,7 +105,7 @@ async fn wait(running: &Running, mut signals: Signals) -> End {
                 info!("terminated");
                 return depart(running, running.leaves_on_terminate).await;
             }
-            _ = signals.hang_up.recv() => reload(running.agent.as_ref()).await,
+            _ = signals.hang_up.recv() => reload(&*running.agent.operator()).await,
         }
     }
 }
@@ -115,7 +115,7 @@ async fn depart(running: &Running, leaves: bool) -> End {
     if !leaves {
         return End::Stopped;
     }
-    if let Err(refusal) = running.agent.leave(&Call::default()).await {
+    if let Err(refusal) = running.agent.operator().leave(&Call::default()).await {
         warn!(%refusal, "the cluster was not left in good order");
     }
     End::Left

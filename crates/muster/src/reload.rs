@@ -7,8 +7,8 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use muster_agent::Agent;
 use muster_agent::local::Voucher;
+use muster_agent::telemetry::Logs;
 use muster_front_consul::Front;
 use muster_front_dns as dns;
 use muster_model::Text;
@@ -64,7 +64,7 @@ pub struct Reload {
 
 /// What can be told anew. Weak: the parts own the reload, not the other way round.
 struct Parts {
-    agent: Weak<Agent>,
+    logs: Logs,
     voucher: Weak<Voucher>,
     front: Weak<Front>,
     names: Weak<dns::Server>,
@@ -74,7 +74,7 @@ struct Parts {
 /// The parts of an agent that a reload tells.
 pub struct Told<'a> {
     /// For the log level.
-    pub agent: &'a Arc<Agent>,
+    pub logs: &'a Logs,
     /// For definitions and the terms of checks.
     pub voucher: &'a Arc<Voucher>,
     /// For the HTTP API.
@@ -99,7 +99,7 @@ impl Reload {
     /// Gives it the parts that it tells.
     pub fn arm(&self, told: &Told<'_>) {
         self.parts.get_or_init(|| Parts {
-            agent: Arc::downgrade(told.agent),
+            logs: told.logs.clone(),
             voucher: Arc::downgrade(told.voucher),
             front: Arc::downgrade(told.front),
             names: Arc::downgrade(told.names),
@@ -130,7 +130,7 @@ impl Reload {
         let terms = translate::check_terms(&config);
         let refused = parts.voucher.upgrade().ok_or_else(gone)?.reload(declared, terms);
         parts.watches.upgrade().ok_or_else(gone)?.replace(&config.watches);
-        parts.agent.upgrade().ok_or_else(gone)?.logs().set_level(level);
+        parts.logs.set_level(level);
         let remarks: Vec<Text> = waiting
             .iter()
             .map(|key| format!("{key} has changed and takes effect at the next start").into())

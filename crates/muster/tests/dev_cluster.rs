@@ -18,7 +18,7 @@ use tokio::time::timeout;
 /// How long a test waits for what must come.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A running cluster of one server.
+/// A running cluster.
 struct Cluster {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -26,11 +26,13 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(name: &str) -> Cluster {
+    fn start(name: &str, size: &[&str]) -> Cluster {
         let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_muster"))
-            .args(["dev-cluster", "-servers", "1", "-format", "json", "-base-dir"])
+            .arg("dev-cluster")
+            .args(size)
+            .args(["-format", "json", "-base-dir"])
             .arg(folder.join("base"))
             .arg("-ready-file")
             .arg(folder.join("ready.json"))
@@ -55,7 +57,7 @@ impl Cluster {
                 }
             }
         };
-        timeout(DEADLINE, told).await.expect("a cluster of one is led in time")
+        timeout(DEADLINE, told).await.expect("a cluster is led in time")
     }
 
     /// How it ends: whether well, and what it says of it.
@@ -75,7 +77,7 @@ fn process_of(agent: &Value) -> Pid {
 
 #[tokio::test]
 async fn a_cluster_is_reached_as_told_and_ends_when_interrupted() {
-    let mut cluster = Cluster::start("muster-dev-cluster-told");
+    let mut cluster = Cluster::start("muster-dev-cluster-told", &["-servers", "1"]);
     let told = cluster.told().await;
     let ready = std::fs::read_to_string(cluster.folder.join("ready.json")).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&ready).unwrap(), told);
@@ -94,9 +96,40 @@ async fn a_cluster_is_reached_as_told_and_ends_when_interrupted() {
     assert!(test_kill_process(process_of(server)).is_err(), "the agent is gone too");
 }
 
+/// The HTTP API of an agent.
+fn client_of(agent: &Value) -> Client {
+    let http = Address::Inet(agent["http"].as_str().unwrap().parse().unwrap());
+    Client::bound(&http, ClientFlags::default())
+}
+
+#[tokio::test]
+async fn a_service_registered_at_a_client_is_found_at_every_agent_and_goes_with_it() {
+    let size = ["-servers", "1", "-clients", "2"];
+    let mut cluster = Cluster::start("muster-dev-cluster-clients", &size);
+    let told = cluster.told().await;
+    let [server, first, second] = [0, 1, 2].map(|n| client_of(&told["agents"][n]));
+    let path = "/v1/agent/service/register";
+    first.done(Ask::put(path).body(br#"{"Name": "web", "Port": 80}"#.to_vec())).await.unwrap();
+    for agent in [&server, &first, &second] {
+        let found = agent.json(Ask::get("/v1/health/service/web")).await.unwrap();
+        assert_eq!((&found[0]["Node"]["Node"], &found[1]), (&"client-1".into(), &Value::Null));
+    }
+    let node = second.json(Ask::get("/v1/agent/self")).await.unwrap();
+    assert_eq!(node["Config"]["Server"], false);
+    let members = second.json(Ask::get("/v1/agent/members")).await.unwrap();
+    let roles: Vec<&Value> =
+        members.as_array().unwrap().iter().map(|member| &member["Tags"]["role"]).collect();
+    assert_eq!(roles, ["node", "node", "consul"]);
+    let leader = second.json(Ask::get("/v1/status/leader")).await.unwrap();
+    assert_eq!(leader, told["leader"]);
+    first.done(Ask::put("/v1/agent/leave")).await.unwrap();
+    let (is_well, error) = cluster.end().await;
+    assert!(!is_well && error.starts_with("client-1 ended by itself (exit status: 0)"), "{error}");
+}
+
 #[tokio::test]
 async fn a_cluster_ends_with_its_first_agent_that_dies_and_names_it() {
-    let mut cluster = Cluster::start("muster-dev-cluster-dies");
+    let mut cluster = Cluster::start("muster-dev-cluster-dies", &["-servers", "1"]);
     let told = cluster.told().await;
     kill_process(process_of(&told["agents"][0]), Signal::KILL).unwrap();
     let (is_well, error) = cluster.end().await;

@@ -277,6 +277,20 @@ fn flags_overrule_files() {
 }
 
 #[test]
+fn only_a_server_founds_a_cluster() {
+    for wish in ["bootstrap = true", "bootstrap_expect = 3"] {
+        let text = format!("data_dir = \"/d\" server = false {wish}");
+        let told = loaded(CalledAs::Muster, false, &text).unwrap_err();
+        assert!(told.contains("set server = true, or leave them out"), "{told}");
+    }
+    let client = loaded(CalledAs::Muster, true, "server = false").unwrap().config;
+    assert!(!client.server && !client.bootstrap);
+    assert!(client.leaves_on_terminate() && !client.skips_leave_on_interrupt());
+    let consul = loaded(CalledAs::Consul, false, "data_dir = \"/d\"").unwrap().config;
+    assert!(!consul.server);
+}
+
+#[test]
 fn a_flag_that_does_not_fit_is_named() {
     let given = vec![("http-port".to_owned(), "many".to_owned())];
     let flags = AgentFlags { is_dev: true, given, ..AgentFlags::default() };

@@ -24,6 +24,8 @@ pub fn verify(
     is_dev: bool,
 ) -> Result<Vec<String>, Problems> {
     normalize(config);
+    // What -dev switched on was meant for a server.
+    config.bootstrap &= config.server || !is_dev;
     let mut report = Report::default();
     names(config, is_dev, &mut report);
     bounds(config, &mut report);
@@ -167,6 +169,10 @@ fn bounds(config: &Config, report: &mut Report) {
         !(config.bootstrap && config.bootstrap_expect > 1),
         "bootstrap and bootstrap_expect exclude each other",
     );
+    report.demand(
+        config.server || !(config.bootstrap || config.bootstrap_expect > 0),
+        "bootstrap and bootstrap_expect are for servers: set server = true, or leave them out",
+    );
     let is_key = config.encrypt.reveal().is_empty() || is_gossip_key(config.encrypt.reveal());
     report
         .demand(is_key, "encrypt must be base64 of 16, 24 or 32 bytes; `muster keygen` makes one");
@@ -287,11 +293,6 @@ fn unserved(config: &Config, report: &mut Report) {
     warn(config.acl.enabled, "acl.enabled: tokens are not enforced by this version");
     warn(config.ports.https != Port::OFF, "ports.https: TLS is not served by this version");
     warn(config.ports.grpc_tls != Port::OFF, "ports.grpc_tls: gRPC is not served by this version");
-    warn(!config.server, "server is false: client agents come with a later version");
-    warn(
-        !config.retry_join.is_empty() || !config.retry_join_wan.is_empty(),
-        "retry_join: joining other agents comes with a later version",
-    );
     warn(config.audit.enabled, "audit.enabled: no log of requests is kept");
 }
 
