@@ -5,6 +5,11 @@
 //! their turn in between, and longer than the registry stays as it is: then the last one is given a
 //! while longer, in proportion to what it cost, and never so long that a client could tell. A small
 //! registry is never shown a moment late.
+//!
+//! Deltas bear numbers, and py-eureka-client passes over one whose number and hash code it saw
+//! before, even if it failed to fetch the whole that it then missed. So no server gives a number that
+//! another gave for something else (they are instants), and a delta is soon numbered anew though
+//! nothing changed.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,8 +26,8 @@ use crate::codec::Notation;
 use crate::codec::shapes::{self, Detail, Head};
 use crate::codec::write::Document;
 use crate::limits::{
-    DOCUMENT_BYTES_MAX, DOCUMENT_REST, DOCUMENT_REST_MAX, DOCUMENTS_MAX, GZIP_BYTES_MIN,
-    INSTANCES_PER_TURN,
+    DELTA_NUMBER_HOLDS, DOCUMENT_BYTES_MAX, DOCUMENT_REST, DOCUMENT_REST_MAX, DOCUMENTS_MAX,
+    GZIP_BYTES_MIN, INSTANCES_PER_TURN,
 };
 use crate::view::{Apps, View, VipKind};
 
@@ -59,8 +64,8 @@ pub(crate) struct Encoded {
 #[derive(Default)]
 pub(crate) struct Documents {
     kept: PlainMutex<BTreeMap<(Subject, Form), Kept>>,
-    /// Held while one is made: one after another.
-    making: Mutex<()>,
+    /// Held while one is made: one after another. The last number of a delta.
+    making: Mutex<u64>,
 }
 
 #[derive(Clone)]
@@ -68,31 +73,38 @@ struct Kept {
     version: u64,
     /// Until when it is given although the roll is another.
     until: Instant,
+    /// From when on it is not given although the roll is the same.
+    stale_at: Option<Instant>,
     encoded: Arc<Encoded>,
 }
 
 impl Documents {
-    /// The document of a view; nothing where an application was asked for that is not there.
+    /// The document of a view; nothing where an application was asked for that is not there. `now_ms`
+    /// is the wall clock.
     pub(crate) async fn find_or_make(
         &self,
         view: &View,
         subject: Subject,
         form: Form,
+        now_ms: u64,
     ) -> Option<Arc<Encoded>> {
         let key = (subject, form);
         if let Some(found) = self.find(&key, view.version()) {
             return Some(found);
         }
-        let _turn = self.making.lock().await;
+        let mut number = self.making.lock().await;
         if let Some(found) = self.find(&key, view.version()) {
             return Some(found);
         }
         let began = Instant::now();
-        let encoded = Arc::new(make(view, &key.0, form).await?);
+        *number = now_ms.max(*number + 1);
+        let encoded = Arc::new(make(view, &key.0, form, *number).await?);
         let rest = (began.elapsed() * DOCUMENT_REST).min(DOCUMENT_REST_MAX);
+        let stale_at = (key.0 == Subject::Delta).then(|| began + DELTA_NUMBER_HOLDS);
         let kept = Kept {
             version: view.version(),
             until: Instant::now() + rest,
+            stale_at,
             encoded: encoded.clone(),
         };
         self.keep(key, kept);
@@ -102,7 +114,9 @@ impl Documents {
     fn find(&self, key: &(Subject, Form), version: u64) -> Option<Arc<Encoded>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.get(key)?;
-        let holds = found.version >= version || Instant::now() < found.until;
+        let now = Instant::now();
+        let is_stale = found.stale_at.is_some_and(|stale_at| now >= stale_at);
+        let holds = now < found.until || (found.version >= version && !is_stale);
         holds.then(|| found.encoded.clone())
     }
 
@@ -124,11 +138,11 @@ impl Documents {
     }
 }
 
-async fn make(view: &View, subject: &Subject, form: Form) -> Option<Encoded> {
+async fn make(view: &View, subject: &Subject, form: Form, number: u64) -> Option<Encoded> {
     let all = |apps: Apps, version: String, counts| (apps, Some(Head { version, counts }));
     let (apps, head) = match subject {
         Subject::All => all(view.all(), "1".into(), view.counts()),
-        Subject::Delta => all(view.delta(), view.version().to_string(), view.counts()),
+        Subject::Delta => all(view.delta(), number.to_string(), view.counts()),
         Subject::App(name) => (view.app(name)?, None),
         Subject::Vip(kind, name) => {
             let apps = view.vip(*kind, name);
@@ -228,4 +242,5 @@ impl Sink {
     }
 }
 
+const _: () = assert!(DELTA_NUMBER_HOLDS.as_millis() < Duration::from_secs(30).as_millis());
 const _: () = assert!(DOCUMENT_REST_MAX.as_millis() < Duration::from_secs(30).as_millis());

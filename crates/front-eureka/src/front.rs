@@ -153,7 +153,7 @@ impl Front {
     async fn list(&self, request: &Request, subject: Subject) -> Result<Reply, Failure> {
         let form = request.form()?;
         let view = self.roll.view(&request.call()).await?;
-        let found = self.documents.find_or_make(&view, subject, form).await;
+        let found = self.documents.find_or_make(&view, subject, form, self.now_ms()).await;
         Ok(reply::encoded(&*found.ok_or_else(Failure::not_found)?))
     }
 

@@ -26,6 +26,8 @@ pub const DELTA_COVERS: Duration = Duration::from_secs(180);
 /// How much longer than that a change may stay in them, so that they are not made anew each time
 /// that one grows too old.
 pub const DELTA_SLACK: Duration = Duration::from_secs(15);
+/// How long a delta keeps its number though nothing changes: less than a client's interval.
+pub const DELTA_NUMBER_HOLDS: Duration = Duration::from_secs(10);
 /// Changes that are kept for deltas. Beyond it the oldest are dropped, and the hash code tells the
 /// clients that missed them.
 pub const RECENT_MAX: usize = 65_536;

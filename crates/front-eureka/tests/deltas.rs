@@ -156,6 +156,25 @@ async fn a_change_is_told_for_three_minutes_once_and_with_its_last_state() {
     assert_eq!(delta["applications"]["apps__hashcode"], "DOWN_1_");
 }
 
+/// py-eureka-client adds a delta to what it knows unless it saw its number and hash code before, cannot
+/// add an application that is new to it, finds so by the hash code, and fetches the whole. If that
+/// fails, only another number makes it try again.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_missed_a_whole_is_soon_told_another_number() {
+    let house = House::new();
+    house.register("FOO", "i1", json!({})).await;
+    let number = async || {
+        let delta = house.json("/eureka/apps/delta").await["applications"].take();
+        delta["versions__delta"].as_str().unwrap().to_owned()
+    };
+    let first = number().await;
+    assert_eq!(number().await, first, "it is made once for all who ask at the same time");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_ne!(number().await, first);
+    // What two servers number alike is not the same: neither counts from the start.
+    assert!(first.parse::<u64>().unwrap() >= support::NOW.as_millis() as u64);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_no_client_can_see_is_no_change() {
     let house = House::new();
