@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 # py-eureka-client registers, renews, sees others come and go by deltas, is overruled and leaves.
 # quick
+# servers: 1 and 3
+# needs: debian curl curl
 # needs: pypi py-eureka-client==0.13.2
-"""Two clients of one server, at its two doors. EUREKA_URL aims both at a real Eureka server."""
+"""Two clients of one server, at its two doors, or of three, whose leader is killed between them.
+EUREKA_URL aims them at a real Eureka server."""
 
 import asyncio
 import json
 import os
+import subprocess
 import time
 import urllib.error
 import urllib.request
 
-from py_eureka_client import eureka_client
+from py_eureka_client import eureka_client, http_client
 
 HTTP = os.environ.get("MUSTER_HTTP", "")
 URL = os.environ.get("EUREKA_URL", f"http://{HTTP}/eureka/")
 OWN_PORT = os.environ.get("EUREKA_URL", f"http://{os.environ.get('MUSTER_EUREKA')}/eureka/")
+SERVERS = [f"http://{server}/eureka/" for server in os.environ.get("MUSTER_SERVERS", "").split()]
 NEVER = 150  # seconds until "eventually" gives up: a real Eureka server is slow to expire
 
 
@@ -31,13 +36,27 @@ async def eventually(claim, ask):
     raise AssertionError(f"not so within {NEVER} s: {claim}")
 
 
-def client(app, port, url=URL, every=3600, ttl=3600):
+async def holds(claim, seconds, ask):
+    """Asks for so long, and wants a truthy answer each time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert ask(), f"no longer so: {claim}"
+        await asyncio.sleep(0.1)
+    print(f"ok: {claim}")
+
+
+async def started(app, port, url=URL, every=3600, ttl=3600):
     """A client that renews, and discovers, each `every` seconds. Its thread does not end with it."""
-    return eureka_client.EurekaClient(
+    new = eureka_client.EurekaClient(
         eureka_server=url, app_name=app, instance_port=port, instance_ip="127.0.0.1",
         instance_host="localhost", renewal_interval_in_secs=every, duration_in_secs=ttl,
         metadata={"zone": "a"},
     )
+    await new.start()
+    # What a busy machine did not let it do in time it would try again with its next renewal.
+    while not new._EurekaClient__alive:
+        await new.register()
+    return new
 
 
 def seen(watcher, app):
@@ -65,13 +84,11 @@ async def both_tongues(service, ports):
                          lambda: passing(service) == ports)
 
 
-async def main():
-    watcher = client("watcher", 9001, every=1, ttl=60)
-    await watcher.start()
+async def life():
+    watcher = await started("watcher", 9001, every=1, ttl=60)
     await eventually("it sees itself", lambda: seen(watcher, "watcher") == ["UP"])
 
-    other = client("other", 9002, OWN_PORT)
-    await other.start()
+    other = await started("other", 9002, OWN_PORT)
     await eventually("it sees another come", lambda: seen(watcher, "other") == ["UP"])
     await both_tongues("other", [9002])
 
@@ -95,6 +112,7 @@ async def main():
 
     if HTTP:
         await foreign(watcher)
+    await missed(watcher)
     await silence(watcher)
     await watcher.stop()
 
@@ -119,12 +137,52 @@ def put(path, body=None):
 
 async def silence(watcher):
     """Who registers and falls silent is gone."""
-    silent = client("silent", 9004, ttl=4)
-    await silent.start()
+    await started("silent", 9004, ttl=4)
     await eventually("it sees who does not renew", lambda: seen(watcher, "silent") == ["UP"])
     await eventually("it sees it expire", lambda: not seen(watcher, "silent"))
 
 
-asyncio.run(main())
+async def missed(watcher):
+    """It learns of a new application by the hash code of a delta and the whole that it then fetches.
+    If that fails, the next delta tells it no news, but under another number."""
+    fetch = eureka_client.get_applications
+    failed = []
+
+    async def fail_once(*arguments):
+        eureka_client.get_applications = fetch
+        failed.append(arguments)
+        raise http_client.URLError("the whole did not come in time")
+
+    eureka_client.get_applications = fail_once
+    late = await started("late", 9005)
+    await eventually("it fails to fetch the whole", lambda: failed)
+    await eventually("it sees who came meanwhile", lambda: seen(watcher, "late") == ["UP"])
+    await late.stop()
+
+
+async def bereaved():
+    """The leader of three servers is killed: its clients go on, and see others come and go."""
+    lease = 10
+    there, back = ",".join(SERVERS), ",".join(reversed(SERVERS))
+    watcher = await started("watcher", 9001, there, every=1, ttl=lease)
+    other = await started("other", 9002, back, every=1, ttl=lease)
+    await eventually("it sees another come", lambda: seen(watcher, "other") == ["UP"])
+    subprocess.run(["bash", f"{os.environ['CASES']}/kill-leader.bash"], check=True)
+    newcomer = await started("newcomer", 9003, back, every=1, ttl=lease)
+    await eventually("it sees one come that came without the leader",
+                     lambda: seen(watcher, "newcomer") == ["UP"])
+    await holds("none is lost that renews", 2 * lease,
+                lambda: [seen(watcher, app) for app in ("watcher", "other", "newcomer")]
+                == [["UP"]] * 3)
+    await other.status_update("OUT_OF_SERVICE")
+    await eventually("it sees an override", lambda: seen(watcher, "other") == ["OUT_OF_SERVICE"])
+    await newcomer.stop()
+    await eventually("it sees the newcomer leave", lambda: not seen(watcher, "newcomer"))
+    await started("silent", 9004, there, ttl=lease)
+    await eventually("it sees who does not renew", lambda: seen(watcher, "silent") == ["UP"])
+    await eventually("it sees it expire", lambda: not seen(watcher, "silent"))
+
+
+asyncio.run(bereaved() if len(SERVERS) > 1 else life())
 print("done")
 os._exit(0)  # The client's thread of renewals never ends.

@@ -1,12 +1,16 @@
-// eureka-js-client against one server: EUREKA is its address, HOST:PORT. With STRICT=1 it writes what
-// a real Spring Cloud server takes too.
+// eureka-js-client against the servers whose addresses, HOST:PORT, stand in EUREKA; of several the one
+// that leads is killed. With STRICT=1 it writes what a real Spring Cloud server takes too.
 'use strict';
 
+const { execFileSync } = require('child_process');
 const { Eureka } = require('eureka-js-client');
 
 const NEVER = 60000; // milliseconds until "eventually" gives up
-const [host, port] = process.env.EUREKA.split(':');
-const silent = { debug() {}, info() {}, warn() {}, error: console.error, level() {} };
+const LEASE = 10; // seconds
+const servers = process.env.EUREKA.split(' ').map((own) => `http://${own}/eureka/v2/apps/`);
+// That a server which was killed cannot be reached is no news.
+const error = servers.length > 1 ? () => {} : console.error;
+const silent = { debug() {}, info() {}, warn() {}, error, level() {} };
 const strict = process.env.STRICT === '1';
 
 function client(app, own, more) {
@@ -19,10 +23,11 @@ function client(app, own, more) {
       dataCenterInfo: strict
         ? { '@class': 'com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo', name: 'MyOwn' }
         : { name: 'MyOwn' },
+      leaseInfo: { renewalIntervalInSecs: 1, durationInSecs: LEASE },
     },
     eureka: {
-      host, port: Number(port), servicePath: '/eureka/v2/apps/', maxRetries: 3,
-      heartbeatInterval: 500, registryFetchInterval: 200, ...more,
+      serviceUrls: { default: [...servers] }, maxRetries: 3, heartbeatInterval: 500,
+      registryFetchInterval: 200, ...more,
     },
   });
 }
@@ -60,7 +65,37 @@ async function life(useDelta) {
   await stop(watcher);
 }
 
-life(false).then(() => life(true)).then(() => process.exit(0), (why) => {
+async function holds(claim, seconds, ask) {
+  const until = Date.now() + seconds * 1000;
+  while (Date.now() < until) {
+    if (!ask()) throw new Error(`no longer so: ${claim}`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  console.log(`ok: ${claim}`);
+}
+
+// The leader is killed between them: they go on renewing, and see others come and go.
+async function bereaved() {
+  const watcher = client('watcher', 9001, { shouldUseDelta: true });
+  await start(watcher);
+  const other = client('other', 9002, { fetchRegistry: false });
+  await start(other);
+  const n = (app) => watcher.getInstancesByAppId(app).length;
+  await eventually('it sees another come', () => n('OTHER') === 1);
+  execFileSync('bash', [`${process.env.CASES}/kill-leader.bash`], { stdio: 'inherit' });
+  const newcomer = client('newcomer', 9003, { fetchRegistry: false });
+  await start(newcomer);
+  await eventually('it sees one come that came without the leader', () => n('NEWCOMER') === 1);
+  await holds('none is lost that renews', 2 * LEASE, () => n('OTHER') === 1 && n('NEWCOMER') === 1);
+  await stop(other);
+  await eventually('it sees another leave', () => n('OTHER') === 0);
+  await stop(newcomer);
+  await eventually('it sees the newcomer leave', () => n('NEWCOMER') === 0);
+  await stop(watcher);
+}
+
+const all = servers.length > 1 ? bereaved() : life(false).then(() => life(true));
+all.then(() => process.exit(0), (why) => {
   console.error(why);
   process.exit(1);
 });

@@ -9,6 +9,7 @@
 //! that is how a case is proved to ask for what Consul gives before it judges us.
 
 mod case;
+mod cluster;
 pub(crate) mod launch;
 mod needs;
 mod suite;

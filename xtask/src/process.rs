@@ -47,6 +47,11 @@ impl Group {
         Ok(Self { child, has_ended: false })
     }
 
+    /// The id of the program's process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether the program is still running, and if not, how it ended.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         let status = self.child.try_wait()?;

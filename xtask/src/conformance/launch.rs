@@ -31,6 +31,8 @@ pub(crate) struct Server {
     pub(super) dns: String,
     /// Address of Eureka's own port; empty where there is none.
     pub(super) eureka: String,
+    /// Where gossip reaches it; empty where it does not say.
+    pub(super) gossip: String,
     group: Group,
 }
 
@@ -66,7 +68,8 @@ impl Server {
             found.ok_or_else(|| format!("the ready file names no {name} address: {text}"))
         };
         let eureka = address("eureka").unwrap_or_default();
-        Ok(Self { http: address("http")?, dns: address("dns")?, eureka, group })
+        let gossip = address("serf_lan").unwrap_or_default();
+        Ok(Self { http: address("http")?, dns: address("dns")?, eureka, gossip, group })
     }
 
     /// Starts our binary with these arguments, and does not wait until it serves.
@@ -100,12 +103,18 @@ impl Server {
         wait_for(&mut group, &log, || {
             ask(&http, "/v1/catalog/nodes").filter(|answer| answer.contains("muster-test"))
         })?;
-        Ok(Self { http, dns: format!("127.0.0.1:{}", ports[1]), eureka: String::new(), group })
+        let dns = format!("127.0.0.1:{}", ports[1]);
+        Ok(Self { http, dns, eureka: String::new(), gossip: String::new(), group })
     }
 
     /// Whether the server is still there: a client may not bring it down.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.group.ended(), Ok(None))
+    }
+
+    /// The id of its process.
+    pub(super) fn process_id(&self) -> u32 {
+        self.group.id()
     }
 
     /// Ends the server with SIGKILL, and waits until it is gone.
@@ -161,7 +170,7 @@ fn free_ports(n_ports: usize) -> Result<Vec<u16>, String> {
 }
 
 /// The whole answer to a GET, or nothing if there is no server yet.
-fn ask(address: &str, path: &str) -> Option<String> {
+pub(super) fn ask(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(READY_WITHIN)).ok()?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");

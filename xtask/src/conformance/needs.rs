@@ -21,7 +21,7 @@ use crate::{process, repository};
 const INSTALL_WITHIN: Duration = Duration::from_secs(600);
 
 /// One thing that has to be installed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     Debian { package: String, program: String },
     Pypi { requirement: String },
