@@ -96,11 +96,6 @@ impl Group {
         }
     }
 
-    /// The number of the process at its head.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends a signal to the whole group; a group that is gone already needs none.
     pub(crate) fn signal(&self, signal: Signal) {
         if let Some(group) = Pid::from_raw(self.child.id().cast_signed()) {

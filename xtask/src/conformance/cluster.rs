@@ -80,7 +80,7 @@ impl Cluster {
         let n_servers = self.servers.len();
         let n_running =
             self.servers.iter_mut().filter_map(|own| own.is_running().then_some(())).count();
-        n_running >= n_servers / 2 + 1
+        n_running > n_servers / 2
     }
 
     /// Ends them as a person would.
