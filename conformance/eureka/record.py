@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Records conversations with a real Eureka server: rewrites the replies (`<`) of the files named."""
 
+import gzip
 import http.client
 import os
 import pathlib
@@ -11,7 +12,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
-JAR = HERE / "server/target/server-1.jar"
+JAR = os.environ.get("EUREKA_SERVER_JAR", HERE / "server/target/server-1.jar")
 
 
 def free_port():
@@ -26,7 +27,7 @@ def start():
         ["java", "-Xmx400m", "-jar", JAR], env={**os.environ, "PORT": str(port)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         try:
             if ask(port, "GET", "/eureka/apps", {}, "")[0] == 200:
@@ -39,15 +40,21 @@ def start():
 
 def ask(port, method, target, headers, body):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request(method, target, body=body.encode() or None, headers=headers)
+    data = body.encode()
+    if headers.get("content-encoding") == "gzip":
+        data = gzip.compress(data)
+    connection.request(method, target, body=data or None, headers=headers)
     reply = connection.getresponse()
-    return reply.status, reply.headers.get_content_type(), reply.read().decode()
+    kind, data = reply.headers.get_content_type(), reply.read()
+    if reply.headers.get("content-encoding") == "gzip":
+        kind, data = f"{kind} gzip", gzip.decompress(data)
+    return reply.status, kind, data.decode()
 
 
 def plain(body, target):
     body = re.sub(r"\b1(?!7000)\d{12}\b", "TIME", body)
     if "/delta" in target:
-        body = re.sub(r'(versions__delta":")\d+', r"\1N", body)
+        body = re.sub(r'(versions__delta(?:":"|>))\d+', r"\1N", body)
     return body
 
 

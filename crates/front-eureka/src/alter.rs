@@ -83,6 +83,16 @@ impl Front {
         let found = self.look(call, app, id).await?;
         found.filter(|entry| entry.is_own()).ok_or_else(Failure::not_found)
     }
+
+    /// The same of one that another tongue registered, if there is one.
+    pub(crate) async fn look_for_foreign(
+        &self,
+        call: &Call,
+        app: &str,
+        id: &str,
+    ) -> Result<Option<Arc<Entry>>, Failure> {
+        Ok(self.look(call, app, id).await?.filter(|entry| !entry.is_own()))
+    }
 }
 
 /// What an entry's own client may alter; 404 where there is none.

@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::limits::{BODY_BYTES_MAX, ROLL_INTERVAL, TARGET_BYTES_MAX};
 use crate::renew::Renewed;
 use crate::reply::{self, Reply};
-use crate::request::{Request, senseless};
+use crate::request::Request;
 use crate::roll::Roll;
 use crate::view::VipKind;
 use crate::word::Word;
@@ -87,6 +87,7 @@ impl Front {
             method => method.clone(),
         };
         match (method.as_str(), &path[..]) {
+            ("GET", []) => self.tell_people(&request).await,
             ("GET", ["apps"]) => self.list(&request, Subject::All).await,
             ("GET", ["apps", "delta"]) => self.list(&request, Subject::Delta).await,
             ("GET", ["apps", app]) => {
@@ -186,8 +187,7 @@ fn vip(kind: VipKind, name: &str) -> Subject {
 impl Front {
     async fn take_registration(&self, mut request: Request, app: &str) -> Result<Reply, Failure> {
         let call = request.call();
-        let document = request.document(BODY_BYTES_MAX).await?;
-        let wish = Wish::read(&document).map_err(senseless)?;
+        let wish = request.document(BODY_BYTES_MAX, Wish::read).await?;
         self.register(&call, app, &wish).await?;
         Ok(reply::bare(StatusCode::NO_CONTENT))
     }
@@ -243,7 +243,7 @@ fn word_of(request: &Request) -> Result<Option<Word>, Failure> {
 /// The reply to what nobody serves: which methods the path knows, or that there is nothing.
 fn nowhere(method: &str, path: &[&str]) -> Reply {
     let allowed = match path {
-        ["apps"] | ["status"] | ["serverinfo", "statusoverrides"] => "GET,HEAD,OPTIONS",
+        [] | ["apps"] | ["status"] | ["serverinfo", "statusoverrides"] => "GET,HEAD,OPTIONS",
         ["vips" | "svips" | "instances", _] => "GET,HEAD,OPTIONS",
         ["apps", _] => "GET,HEAD,OPTIONS,POST",
         ["apps", _, _] => "DELETE,GET,HEAD,OPTIONS,PUT",

@@ -56,6 +56,11 @@ pub(crate) struct Port {
     pub(crate) is_enabled: bool,
 }
 
+/// The data center whose machines have ids of their own, ...
+const CLOUD: &str = "Amazon";
+/// ... and the fact of it that is one.
+const MACHINE_ID: &str = "instance-id";
+
 /// Where an instance runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DataCenter {
@@ -146,9 +151,14 @@ impl Default for InstanceInfo {
 }
 
 impl InstanceInfo {
-    /// What it goes by: its id, else its host name.
-    pub(crate) fn id(&self) -> &Text {
-        self.instance_id.as_ref().unwrap_or(&self.host_name)
+    /// What it goes by: its id, else that of its machine in the cloud, else its host name.
+    pub(crate) fn id(&self) -> Text {
+        let machine = || {
+            let facts = &self.data_center.metadata;
+            let found = facts.iter().find(|(name, id)| name == MACHINE_ID && !id.is_empty());
+            found.filter(|_| self.data_center.name == CLOUD).map(|(_, id)| Text::from(id))
+        };
+        self.instance_id.clone().or_else(machine).unwrap_or_else(|| self.host_name.clone())
     }
 
     /// The port that others shall call: the secure one where the other is off.

@@ -11,11 +11,10 @@
 //!   instance and back;
 //! - `codec`: JSON and XML;
 //! - `roll`, `view`, `documents`: everything there is and what changed lately, kept ready;
-//! - `alter`, then one file for each kind of writing: `register`, `renew`, `overrule`, `peers`; and
-//!   `about`, what the server tells of itself.
+//! - `alter`, then one file for each kind of writing: `register`, `renew`, `overrule`, `switch`,
+//!   `peers`; `about` and `page`, what the server tells of itself and to people.
 //!
-//! Left out: auto-scaling groups, regions, redirects, and sending on to Eureka servers. The pages
-//! for people are another front-end's.
+//! Left out: auto-scaling groups, regions, redirects, and sending on to Eureka servers.
 
 pub mod front;
 pub mod limits;
@@ -29,12 +28,14 @@ mod info;
 mod mapping;
 mod original;
 mod overrule;
+mod page;
 mod peers;
 mod register;
 mod renew;
 mod reply;
 mod request;
 mod roll;
+mod switch;
 mod view;
 mod word;
 

@@ -45,6 +45,8 @@ pub const DOCUMENT_REST: u32 = 9;
 pub const DOCUMENT_REST_MAX: Duration = Duration::from_secs(5);
 /// Instances that are written into a document before others get their turn.
 pub const INSTANCES_PER_TURN: usize = 256;
+/// Instances that the page for people names; of the others it gives the number.
+pub const PAGE_INSTANCES_MAX: usize = 2_000;
 /// Bytes of a body from which it is worth compressing.
 pub const GZIP_BYTES_MIN: usize = 1400;
 /// How long a confirmed answer is waited for before the one at hand is given.

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use muster_model::answer::InstanceDetail;
+use muster_model::answer::{InstanceDetail, Row};
 use muster_model::check::INSTANCE_MAINTENANCE_PREFIX;
 use muster_model::instance::{Endpoint, Extras};
 use muster_model::limits::{
@@ -80,7 +80,7 @@ impl Standing {
             ..Extras::default()
         };
         let instance = Instance {
-            id: catalog_id(&info.app, info.id()),
+            id: catalog_id(&info.app, &info.id()),
             service: service(&info.app),
             address: info.ip_address.clone(),
             port: info.main_port(),
@@ -209,6 +209,10 @@ pub(crate) fn standing(detail: &InstanceDetail) -> Standing {
 /// check of our own nobody is out of service, whatever the words say: somebody put the instance
 /// back.
 fn words(detail: &InstanceDetail) -> (Word, Option<Word>) {
+    if !is_own(&detail.instance) {
+        let by_us = maintenance_of(detail).is_some_and(|check| check.origin == Origin::Catalog);
+        return (Word::Up, by_us.then_some(Word::OutOfService));
+    }
     let check = detail.checks.iter().find(|check| check.id.starts_with(WORD_CHECK_PREFIX));
     let Some(check) = check.filter(|check| is_about(check, &detail.instance.id)) else {
         return (Word::Up, None);
@@ -229,12 +233,18 @@ fn seen_word(detail: &InstanceDetail, own: Word) -> Word {
     if matches!(own, Word::Down | Word::Starting | Word::Unknown) {
         return own;
     }
-    let ill = |check: &&muster_model::answer::Row<Check>| check.status == Status::Critical;
+    let ill = |check: &&Row<Check>| check.status == Status::Critical;
     let mut ill = detail.checks.iter().filter(ill).peekable();
     if ill.peek().is_none() {
         return own;
     }
     if ill.any(|check| check.is_maintenance()) { Word::OutOfService } else { Word::Down }
+}
+
+/// The check that switches an instance itself off, whoever set it.
+pub(crate) fn maintenance_of(detail: &InstanceDetail) -> Option<&Row<Check>> {
+    let id = &detail.instance.id;
+    detail.checks.iter().find(|check| is_maintenance_of(check, id))
 }
 
 /// Whether a maintenance that another tongue began keeps an instance off.

@@ -1,4 +1,5 @@
-//! `PUT` and `DELETE apps/APP/ID/status`: an operator's word over that of an instance.
+//! `PUT` and `DELETE apps/APP/ID/status`: an operator's word over that of an instance. Of one that
+//! another tongue registered, `switch` makes of it what it can.
 
 use muster_registry::Call;
 
@@ -19,6 +20,9 @@ impl Front {
         word: Word,
         dirty_at: Option<u64>,
     ) -> Result<(), Failure> {
+        if let Some(foreign) = self.look_for_foreign(call, app, id).await? {
+            return self.switch(call, &foreign, word).await;
+        }
         let now = self.now_ms();
         self.alter(call, app, id, |found| {
             let mut standing = mapping::standing(own(found)?.detail());
@@ -44,6 +48,9 @@ impl Front {
         word: Option<Word>,
         dirty_at: Option<u64>,
     ) -> Result<(), Failure> {
+        if let Some(foreign) = self.look_for_foreign(call, app, id).await? {
+            return self.switch(call, &foreign, Word::Up).await;
+        }
         let now = self.now_ms();
         self.alter(call, app, id, |found| {
             let detail = own(found)?.detail();

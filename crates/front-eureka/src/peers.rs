@@ -17,15 +17,14 @@ use crate::info::InstanceInfo;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_TASKS_AT_A_TIME};
 use crate::renew::Renewed;
 use crate::reply::{self, Reply};
-use crate::request::{Request, senseless};
+use crate::request::Request;
 use crate::word::Word;
 
 impl Front {
     /// Takes a batch: one reply for each task, in their order.
     pub(crate) async fn take_batch(&self, mut request: Request) -> Result<Reply, Failure> {
         let (call, notation) = (request.call(), request.form()?.notation);
-        let document = request.document(BATCH_BYTES_MAX).await?;
-        let tasks = read::tasks(&document).map_err(senseless)?;
+        let tasks = request.document(BATCH_BYTES_MAX, read::tasks).await?;
         let mut replies = Vec::with_capacity(tasks.len());
         let is_renewal = |task: &Task| task.action == TaskAction::Heartbeat;
         for alike in tasks.chunk_by(|a, b| is_renewal(a) && is_renewal(b)) {

@@ -21,7 +21,7 @@ impl Front {
     ) -> Result<(), Failure> {
         refuse_incomplete(app, wish)?;
         let now = self.now_ms();
-        let id = wish.info.id().clone();
+        let id = wish.info.id();
         let first = standing(wish, None, now);
         refuse_unfit(&first.node(), &first.instance())?;
         self.alter(call, app, &id, |found| {

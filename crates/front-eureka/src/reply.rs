@@ -45,9 +45,10 @@ pub(crate) fn failed(failure: &Failure) -> Reply {
     }
     let mut reply = Response::new(Body::from(failure.text.clone().into_owned()));
     *reply.status_mut() = failure.status;
-    let kind = match failure.text.starts_with('{') {
-        true => HeaderValue::from_static("application/json"),
-        false => HeaderValue::from_static("text/plain; charset=utf-8"),
+    let kind = match failure.text.as_bytes() {
+        [b'{', ..] => kind(Notation::Json),
+        [b'<', ..] => kind(Notation::Xml),
+        _ => HeaderValue::from_static("text/plain; charset=utf-8"),
     };
     reply.headers_mut().insert(CONTENT_TYPE, kind);
     reply

@@ -17,7 +17,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::codec::shapes::Detail;
-use crate::codec::{self, Notation};
+use crate::codec::write::Document;
+use crate::codec::{self, Notation, Senseless};
 use crate::documents::Form;
 use crate::failure::Failure;
 use crate::limits::PARAMETERS_MAX;
@@ -107,17 +108,23 @@ impl Request {
         Ok(Form { notation, detail, is_gzip })
     }
 
-    /// The tree of the body.
+    /// What `read` makes of the tree of the body.
     ///
     /// # Errors
     /// Where it is too large, comes too slowly or makes no sense.
-    pub(crate) async fn document(&mut self, n_bytes_max: usize) -> Result<Value, Failure> {
+    pub(crate) async fn document<T>(
+        &mut self,
+        n_bytes_max: usize,
+        read: impl FnOnce(&Value) -> Result<T, Senseless>,
+    ) -> Result<T, Failure> {
         let body = std::mem::take(&mut self.body);
         let body = read_body(body, n_bytes_max, &self.limits)
             .await
             .map_err(|error| Failure::new(error.status(), error.to_string()))?;
         let body = self.decompressed(body, n_bytes_max)?;
-        codec::parse(&body, self.notation(&body)).map_err(senseless)
+        let notation = self.notation(&body);
+        let tree = codec::parse(&body, notation);
+        tree.and_then(|tree| read(&tree)).map_err(|why| senseless(&why, notation))
     }
 
     fn decompressed(&self, body: Bytes, n_bytes_max: usize) -> Result<Bytes, Failure> {
@@ -159,7 +166,15 @@ impl Request {
 }
 
 /// What the original says of a body that it cannot read, with our reason beside it.
-pub(crate) fn senseless(why: codec::Senseless) -> Failure {
+fn senseless(why: &Senseless, notation: Notation) -> Failure {
+    if notation == Notation::Xml {
+        let mut document = Document::new(notation, false);
+        document.open("error");
+        document.text("message", "cannot parse request body");
+        document.text("reason", &why.0);
+        document.close("error");
+        return Failure::bad_request(String::from_utf8_lossy(&document.take()).into_owned());
+    }
     let document = serde_json::json!({ "error": "cannot parse request body", "reason": why.0 });
     Failure::bad_request(document.to_string())
 }

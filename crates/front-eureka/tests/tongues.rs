@@ -254,8 +254,6 @@ async fn what_others_registered_is_not_altered_through_eureka() {
     for (method, target) in [
         ("PUT", path.to_owned()),
         ("DELETE", path.to_owned()),
-        ("PUT", format!("{path}/status?value=DOWN")),
-        ("DELETE", format!("{path}/status")),
         ("PUT", format!("{path}/metadata?a=b")),
     ] {
         assert_eq!(house.ask(method, &target).await.status, 404, "{method} {target}");
@@ -272,6 +270,39 @@ async fn what_others_registered_is_not_altered_through_eureka() {
 }
 
 #[tokio::test]
+async fn an_operator_switches_off_what_another_tongue_registered_and_on_again() {
+    let house = House::new();
+    vouched(&house, vec![catalog::check("alive", "web-1", Status::Passing)]);
+    let path = "/eureka/apps/WEB/n1:web-1/status";
+    assert_eq!(house.ask("PUT", &format!("{path}?value=OUT_OF_SERVICE")).await.status, 200);
+    assert!(handed_out(&house, "web").is_empty());
+    let shown = house.instance("WEB", "n1:web-1").await;
+    assert_eq!(
+        (&shown["status"], &shown["overriddenStatus"]),
+        (&json!("OUT_OF_SERVICE"), &json!("OUT_OF_SERVICE"))
+    );
+    let index = house.bench.state().index();
+    assert_eq!(house.ask("PUT", &format!("{path}?value=OUT_OF_SERVICE")).await.status, 200);
+    assert_eq!(house.ask("PUT", &format!("{path}?value=DOWN")).await.status, 400);
+    assert_eq!(house.bench.state().index(), index);
+    for back in ["DELETE", "PUT"] {
+        house.ask("PUT", &format!("{path}?value=OUT_OF_SERVICE")).await;
+        assert_eq!(house.ask(back, &format!("{path}?value=UP")).await.status, 200);
+        assert_eq!(handed_out(&house, "web"), ["web-1"]);
+        assert_eq!(house.instance("WEB", "n1:web-1").await["overriddenStatus"], "UNKNOWN");
+    }
+    assert_eq!(house.ask("DELETE", path).await.status, 200, "nothing to take back");
+    // What its agent switched off is the agent's to switch on.
+    let own = Check {
+        origin: Origin::Agent,
+        ..catalog::check("_service_maintenance:web-1", "web-1", Status::Critical)
+    };
+    house.bench.register_check("n1", own);
+    assert_eq!(house.ask("DELETE", path).await.status, 400);
+    assert!(handed_out(&house, "web").is_empty());
+}
+
+#[tokio::test]
 async fn proxies_and_the_registrys_own_servers_are_no_applications() {
     let house = House::new();
     house.bench.register_node(catalog::node("n1", "10.0.0.7"));
@@ -281,4 +312,14 @@ async fn proxies_and_the_registrys_own_servers_are_no_applications() {
     house.bench.register("n1", proxy, Vec::new());
     let all = house.json("/eureka/apps").await;
     assert_eq!(all["applications"]["application"], json!([]));
+}
+
+#[tokio::test]
+async fn people_see_the_applications_and_nothing_that_a_client_wrote_as_markup() {
+    let house = House::new();
+    house.register("FOO", "<script>", json!({})).await;
+    house.register("FOO", "i-2", json!({"status": "DOWN"})).await;
+    let page = house.ask("GET", "/").await;
+    assert_eq!((page.status, &*page.kind), (200, "text/html; charset=utf-8"));
+    assert!(page.body.contains("<td>FOO</td><td>UP (1): &lt;script&gt;<br>DOWN (1): i-2<br>"));
 }

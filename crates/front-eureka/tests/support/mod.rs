@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,16 @@ pub(crate) struct House {
 pub(crate) struct Said {
     pub(crate) status: u16,
     pub(crate) kind: String,
+    /// Decompressed, if it came compressed.
     pub(crate) body: String,
+    pub(crate) is_gzip: bool,
+}
+
+/// Bytes, compressed.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 impl House {
@@ -46,8 +56,14 @@ impl House {
         let (head, body) = self.front.clone().serve(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let kind = head.headers.get("content-type").map_or("", |kind| kind.to_str().unwrap());
-        let body = String::from_utf8(body.to_vec()).unwrap();
-        Said { status: head.status.as_u16(), kind: kind.to_owned(), body }
+        let is_gzip = head.headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
+        let mut text = String::new();
+        if is_gzip {
+            flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap();
+        } else {
+            text = String::from_utf8(body.to_vec()).unwrap();
+        }
+        Said { status: head.status.as_u16(), kind: kind.to_owned(), body: text, is_gzip }
     }
 
     pub(crate) async fn ask(&self, method: &str, target: &str) -> Said {
