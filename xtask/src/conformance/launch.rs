@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::process::{self, Group};
 
-/// How long a server may take to be ready; a real Consul takes some seconds.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long a server may take to be ready; a real Consul takes some seconds, and a busy machine more.
+const READY_WITHIN: Duration = Duration::from_secs(90);
 const GLANCE: Duration = Duration::from_millis(20);
 /// The file in which our binary says where it listens, and that of its words.
 const READY: &str = "ready.json";

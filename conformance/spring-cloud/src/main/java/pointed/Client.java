@@ -16,11 +16,12 @@ import org.springframework.context.ConfigurableApplicationContext;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.RestController;
 
-/** Two Spring applications that know nothing but the address of their Eureka server. */
+/** Spring applications that know nothing but the addresses of their Eureka servers. */
 @SpringBootApplication
 @RestController
 public class Client {
   private static final long NEVER_MS = 120_000;
+  private static final int LEASE_SECONDS = 10;
 
   @GetMapping("/hello")
   String hello() {
@@ -28,8 +29,12 @@ public class Client {
   }
 
   public static void main(String[] arguments) throws Exception {
-    String server = arguments[0];
-    life(server);
+    String servers = arguments[0];
+    if (servers.contains(",")) {
+      bereaved(servers);
+    } else {
+      life(servers);
+    }
     System.out.println("done");
     System.exit(0);
   }
@@ -64,6 +69,36 @@ public class Client {
     watcher.close();
   }
 
+  /** The leader is killed between them: they go on renewing, and see others come and go. */
+  private static void bereaved(String servers) throws Exception {
+    ConfigurableApplicationContext watcher = start("watcher", servers);
+    DiscoveryClient discovery = watcher.getBean(DiscoveryClient.class);
+    LoadBalancerClient balancer = watcher.getBean(LoadBalancerClient.class);
+    ConfigurableApplicationContext other = start("other", servers);
+    BooleanSupplier isSeen = () -> discovery.getInstances("other").size() == 1;
+    eventually("it sees another come", isSeen);
+    String script = System.getenv("CASES") + "/kill-leader.bash";
+    if (new ProcessBuilder("bash", script).inheritIO().start().waitFor() != 0) {
+      throw new AssertionError("the leader is not killed");
+    }
+    ConfigurableApplicationContext newcomer = start("newcomer", servers);
+    BooleanSupplier isNewSeen = () -> discovery.getInstances("newcomer").size() == 1;
+    eventually("it sees one come that came without the leader", isNewSeen);
+    long until = System.currentTimeMillis() + 2 * LEASE_SECONDS * 1000L;
+    while (System.currentTimeMillis() < until) {
+      if (!isSeen.getAsBoolean() || !isNewSeen.getAsBoolean()) {
+        throw new AssertionError("one is lost that renews");
+      }
+      Thread.sleep(50);
+    }
+    System.out.println("ok: none is lost that renews");
+    eventually("it calls another through the balancer", () -> "hello".equals(call(balancer)));
+    other.close();
+    eventually("it sees another leave", () -> discovery.getInstances("other").isEmpty());
+    newcomer.close();
+    watcher.close();
+  }
+
   private static ConfigurableApplicationContext start(String name, String server) {
     return new SpringApplicationBuilder(Client.class).run(
         "--spring.application.name=" + name, "--server.port=0", "--server.address=127.0.0.1",
@@ -73,7 +108,7 @@ public class Client {
         "--eureka.client.initial-instance-info-replication-interval-seconds=0",
         "--eureka.client.instance-info-replication-interval-seconds=1",
         "--eureka.instance.lease-renewal-interval-in-seconds=1",
-        "--eureka.instance.lease-expiration-duration-in-seconds=30",
+        "--eureka.instance.lease-expiration-duration-in-seconds=" + LEASE_SECONDS,
         "--eureka.instance.prefer-ip-address=true", "--eureka.instance.ip-address=127.0.0.1",
         "--eureka.instance.instance-id=localhost:" + name + ":${random.value}",
         "--spring.cloud.loadbalancer.cache.enabled=false");
