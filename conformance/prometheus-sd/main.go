@@ -1,5 +1,5 @@
-// Prometheus's own Consul discovery, alone: it prints the targets of one service, one line each
-// time they change (`127.0.0.1:8080 passing`, or `none`), until it is ended.
+// Prometheus's own discovery by Consul's API or by Eureka's, alone: it prints the targets of one
+// service, one line each time it looked (`127.0.0.1:8080 passing`, or `none`), until it is ended.
 //
 // Debian's Prometheus is built without Consul discovery, so the packages are used as a module,
 // the way Prometheus itself uses them: configuration, metrics, discoverer, target groups.
@@ -19,21 +19,48 @@ import (
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/consul"
+	"github.com/prometheus/prometheus/discovery/eureka"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 )
 
-func main() {
-	if len(os.Args) != 3 {
-		log.Fatal("usage: prometheus-sd ADDRESS SERVICE")
+// The least time between two looks; Consul's are blocking queries.
+const interval = model.Duration(100 * time.Millisecond)
+
+// config is the discovery that is asked for, with the labels that say of a target which service it
+// is of and how it is.
+func config(kind, address, service string) (discovery.Config, model.LabelName, model.LabelName) {
+	switch kind {
+	case "consul":
+		config := consul.DefaultSDConfig
+		config.Server = address
+		config.Services = []string{service}
+		config.RefreshInterval = interval
+		return &config, "__meta_consul_service", "__meta_consul_health"
+	case "eureka":
+		config := eureka.DefaultSDConfig
+		config.Server = "http://" + address + "/eureka"
+		config.RefreshInterval = interval
+		return &config, "__meta_eureka_app_name", "__meta_eureka_app_instance_status"
 	}
-	config := consul.DefaultSDConfig
-	config.Server = os.Args[1]
-	config.Services = []string{os.Args[2]}
-	// The least time between two looks; the looks themselves are blocking queries.
-	config.RefreshInterval = model.Duration(100 * time.Millisecond)
+	log.Fatalf("there is no discovery %q", kind)
+	return nil, "", ""
+}
+
+func main() {
+	if len(os.Args) != 4 {
+		log.Fatal("usage: prometheus-sd consul|eureka ADDRESS SERVICE")
+	}
+	service := os.Args[3]
+	config, name, health := config(os.Args[1], os.Args[2], service)
 
 	registry := prometheus.NewRegistry()
-	metrics := config.NewDiscovererMetrics(registry, discovery.NewRefreshMetrics(registry))
+	refreshes := discovery.NewRefreshMetrics(registry)
+	metrics := config.NewDiscovererMetrics(registry, refreshes)
+	for _, own := range []interface{ Register() error }{refreshes, metrics} {
+		if err := own.Register(); err != nil {
+			log.Fatal(err)
+		}
+	}
 	discoverer, err := config.NewDiscoverer(discovery.DiscovererOptions{
 		Logger:  promslog.New(&promslog.Config{Writer: os.Stderr}),
 		Metrics: metrics,
@@ -49,19 +76,21 @@ func main() {
 		for _, group := range update {
 			groups[group.Source] = group
 		}
-		fmt.Println(targets(groups))
+		var seen []string
+		for _, group := range groups {
+			for _, labels := range group.Targets {
+				labels := group.Labels.Merge(labels)
+				if strings.EqualFold(string(labels[name]), service) {
+					seen = append(seen, fmt.Sprintf("%s %s", labels[model.AddressLabel], labels[health]))
+				}
+			}
+		}
+		fmt.Println(told(seen))
 	}
 }
 
-// targets is every target with its health, sorted.
-func targets(groups map[string]*targetgroup.Group) string {
-	var seen []string
-	for _, group := range groups {
-		for _, labels := range group.Targets {
-			address, health := labels[model.AddressLabel], labels["__meta_consul_health"]
-			seen = append(seen, fmt.Sprintf("%s %s", address, health))
-		}
-	}
+// told is every target with its health, sorted.
+func told(seen []string) string {
 	if len(seen) == 0 {
 		return "none"
 	}
