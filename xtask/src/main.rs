@@ -14,6 +14,7 @@
 mod bench;
 mod conformance;
 mod drill;
+mod fuzz;
 mod package;
 mod process;
 mod repository;
@@ -45,6 +46,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "conformance", says: conformance::SAYS, run: conformance::run },
     Chore { name: "drill", says: drill::SAYS, run: drill::run },
     Chore { name: "sim", says: sim::SAYS, run: sim::run },
+    Chore { name: "fuzz", says: fuzz::SAYS, run: fuzz::run },
     Chore { name: "bench", says: bench::SAYS, run: bench::run },
     Chore { name: "package", says: package::SAYS, run: package::run },
 ];
