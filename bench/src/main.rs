@@ -1,45 +1,61 @@
-//! Side-by-side measurements: muster beside the floors of the machine it runs on, in one run.
+//! Side-by-side measurements: muster, what people use instead, and the floors of the machine, in
+//! one run.
 //!
-//! The figure that counts is CPU time of the server per operation, and its ratio to a floor: a bare
-//! HTTP handler that answers the same bytes, a bare UDP echo. Rates and latencies on a small shared
-//! machine say more about the neighbors than about the server; CPU time per operation and its ratio
-//! within one run are steady.
+//! The figure that counts is CPU time of the servers per operation: rates and latencies on a small
+//! shared machine say more about the neighbors than about the server, while CPU time and its ratio to
+//! others of the same run are steady. Rates, latencies, bytes and syncs are told beside it.
 //!
-//! A [`server::Server`] is a child process pinned to one core, the load comes from the other. A
-//! workload is one file under [`workloads`] that reads like a sentence. Contestants take turns,
-//! round by round, and the median round counts.
+//! A [`contestant::Contestant`] says how its servers start and how a deed is spoken to them: one file
+//! under [`contestants`]. Its servers ([`cluster`]) are child processes pinned to one core
+//! ([`process`]); the [`load`] comes from the other. A workload is one file under [`workloads`] that
+//! reads like a sentence; the [`field`] of contestants takes turns, round by round, after a round
+//! that does not count. The [`report`] has medians and spread.
 //!
-//! `muster-bench quick [--muster PATH] [NAME...]` prints a table and, with `--json FILE`, writes the
-//! figures. `muster-bench floor http|udp` is a floor itself, started by the bench.
+//! `cargo xtask bench` builds all of it and runs this program.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench speaks to a terminal")]
 #![allow(clippy::disallowed_methods, reason = "a bench measures with the real clock")]
 
-mod floor;
+mod bench;
+mod cluster;
+mod contestant;
+mod contestants;
+mod field;
+mod figures;
 mod http;
+mod install;
+mod load;
+mod plot;
+mod process;
 mod report;
-mod server;
+mod syncs;
 mod udp;
+mod versions;
 mod workloads;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use crate::bench::{Bench, Size};
 
 /// The floors allocate as muster does, so that the ratio is the server's and not the allocator's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What can go wrong ends the bench with a sentence.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+/// A sentence for people.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+/// What can go wrong ends the bench, or a contestant's part in it, with a sentence.
+type Result<T> = std::result::Result<T, Error>;
 
-const USAGE: &str = "usage: muster-bench quick [--muster PATH] [--json FILE] [NAME...]
-       muster-bench floor http BYTES | udp";
+const USAGE: &str = "usage: muster-bench [quick|full] [NAME...] [--peers NAME,...|none]
+           [--rounds N] [--muster PATH] [--out FOLDER]
+       muster-bench floor http|udp READY_FILE";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
-        Some((word, rest)) if word == "floor" => floor::run(rest),
-        Some((word, rest)) if word == "quick" => quick(rest),
-        _ => Err(USAGE.into()),
+        Some((word, rest)) if word == "floor" => contestants::floor::run(rest),
+        _ => Options::parse(&arguments).and_then(measure),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,33 +66,75 @@ fn main() -> ExitCode {
     }
 }
 
-fn quick(arguments: &[String]) -> Result<()> {
-    let mut setting = workloads::Setting::default();
-    let mut json = None;
-    let mut names = Vec::new();
-    let mut rest = arguments.iter();
-    while let Some(word) = rest.next() {
-        match word.as_str() {
-            "--muster" => setting.muster = rest.next().ok_or(USAGE)?.into(),
-            "--json" => json = Some(rest.next().ok_or(USAGE)?),
-            name => names.push(name.to_string()),
-        }
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    server::pin_to_core(server::LOAD_CORE);
-    let mut report = report::Report::default();
-    for workload in workloads::ALL {
-        if names.is_empty() || names.iter().any(|name| name == workload.name) {
-            eprintln!("{}: {}", workload.name, workload.says);
-            match runtime.block_on((workload.run)(&setting)) {
-                Ok(rows) => report.rows.extend(rows),
-                Err(error) => report.failed.push((workload.name, error.to_string())),
+/// What the command line asks for.
+struct Options {
+    size: Size,
+    workloads: Vec<String>,
+    peers: Option<Vec<String>>,
+    n_rounds: Option<usize>,
+    muster: PathBuf,
+    out: PathBuf,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Options> {
+        let mut options = Options {
+            size: Size::Quick,
+            workloads: Vec::new(),
+            peers: None,
+            n_rounds: None,
+            muster: "target/release/muster".into(),
+            out: "target/bench".into(),
+        };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} what?\n{USAGE}"));
+            match word.as_str() {
+                "quick" => options.size = Size::Quick,
+                "full" => options.size = Size::Full,
+                "--peers" => {
+                    options.peers = Some(value()?.split(',').map(String::from).collect());
+                }
+                "--rounds" => options.n_rounds = Some(value()?.parse()?),
+                "--muster" => options.muster = value()?.into(),
+                "--out" => options.out = value()?.into(),
+                name if workloads::ALL.iter().any(|workload| workload.name == name) => {
+                    options.workloads.push(name.into());
+                }
+                name => {
+                    let names: Vec<_> = workloads::ALL.iter().map(|known| known.name).collect();
+                    let names = names.join(", ");
+                    return Err(format!("no workload {name:?}; there are {names}\n{USAGE}").into());
+                }
             }
         }
+        options.muster = std::path::absolute(&options.muster)?;
+        Ok(options)
     }
-    print!("{}", report.table());
-    if let Some(path) = json {
-        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
+
+    /// Whether a workload is asked for.
+    fn wants(&self, workload: &workloads::Workload) -> bool {
+        match self.workloads.is_empty() {
+            true => self.size == Size::Full || workload.is_quick,
+            false => self.workloads.iter().any(|name| name == workload.name),
+        }
     }
-    report.verdict()
+}
+
+/// Runs the workloads that are asked for, and reports.
+fn measure(options: Options) -> Result<()> {
+    let peers = options.peers.as_deref();
+    let mut bench = Bench::with_peers(options.muster.clone(), peers, options.size)?;
+    bench.n_rounds = options.n_rounds.unwrap_or(bench.n_rounds);
+    process::pin_to_core(process::LOAD_CORE);
+    process::allow_open_files()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for workload in workloads::ALL.iter().filter(|workload| options.wants(workload)) {
+        runtime.block_on(workload.run(&mut bench))?;
+        // What stands stands, whatever comes next.
+        bench.report.write(&options.out)?;
+    }
+    print!("{}", bench.report.markdown());
+    eprintln!("also in {}", options.out.display());
+    bench.report.verdict()
 }

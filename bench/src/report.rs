@@ -1,89 +1,262 @@
-//! What was measured, as a table for people and as JSON.
+//! What was measured: as JSON for machines, and as tables and plots for people.
+
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::Result;
+use crate::figures::Figures;
+use crate::{Error, Result, plot};
+
+/// What the tables call the least that could be measured.
+pub(crate) const FLOOR: &str = "floor";
+/// What the name of this repository's own rows begins with.
+pub(crate) const OWN: &str = "muster";
+/// The unit of the figure that counts.
+pub(crate) const CPU: &str = "us CPU";
 
 /// Everything that a run measured.
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
+    /// When, on what and how.
+    pub(crate) circumstances: Vec<(String, String)>,
+    /// Contestants with their versions, in the order of the columns.
+    pub(crate) contestants: Vec<(String, String)>,
     pub(crate) rows: Vec<Row>,
-    pub(crate) failed: Vec<(&'static str, String)>,
+    /// Who was left out, of what, and why.
+    pub(crate) left_out: Vec<(String, String, String)>,
 }
 
-/// One figure, with the one it is held against.
-#[derive(Serialize)]
+/// One figure of one contestant.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     /// What was done.
     pub(crate) work: String,
+    /// By whom.
+    pub(crate) contestant: String,
     /// What it cost.
     pub(crate) figure: f64,
     /// In which unit.
     pub(crate) unit: &'static str,
-    /// The floor of the same run, where there is one.
-    pub(crate) floor: Option<f64>,
-    /// What it is to cost at most: a multiple of the floor, or an amount where there is no floor.
-    pub(crate) at_most: f64,
     /// The least and the greatest round.
     pub(crate) spread: (f64, f64),
+    /// The floor of the same run, where there is one.
+    pub(crate) floor: Option<f64>,
+    /// What muster may cost.
+    pub(crate) at_most: Option<AtMost>,
+    /// What else the rounds tell.
+    pub(crate) details: Option<Figures>,
+}
+
+/// What a work may cost.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) enum AtMost {
+    /// So much, in the unit of the figure.
+    Amount(f64),
+    /// So many times the floor.
+    Floors(f64),
 }
 
 impl Row {
-    /// A figure that was measured once, and is held against an amount.
-    pub(crate) fn once(work: &str, figure: f64, unit: &'static str, at_most: f64) -> Row {
-        Row { work: work.into(), figure, unit, floor: None, at_most, spread: (figure, figure) }
+    /// A figure with its spread.
+    pub(crate) fn new(
+        work: &str,
+        contestant: &str,
+        (figure, spread): (f64, (f64, f64)),
+        unit: &'static str,
+    ) -> Row {
+        let (work, contestant) = (work.into(), contestant.into());
+        let (floor, at_most, details) = (None, None, None);
+        Row { work, contestant, figure, unit, spread, floor, at_most, details }
     }
 
-    /// The figure as it is compared with `at_most`.
-    fn measure(&self) -> f64 {
-        self.floor.map_or(self.figure, |floor| self.figure / floor)
+    /// With a limit for muster.
+    pub(crate) fn at_most(mut self, amount: f64) -> Row {
+        self.at_most = Some(AtMost::Amount(amount));
+        self
     }
 
-    fn is_met(&self) -> bool {
-        self.measure() <= self.at_most
+    /// What muster may cost here, in the unit of the figure.
+    fn limit(&self) -> Option<f64> {
+        match self.at_most? {
+            AtMost::Amount(amount) => Some(amount),
+            AtMost::Floors(n_floors) => self.floor.map(|floor| floor * n_floors),
+        }
     }
 }
 
 impl Report {
-    /// A Markdown table.
-    pub(crate) fn table(&self) -> String {
-        let mut out = String::from(
-            "| work | figure | floor | ratio | at most | spread | |\n|---|---|---|---|---|---|---|\n",
-        );
-        for row in &self.rows {
-            let floor = row.floor.map_or(String::new(), |floor| format!("{floor:.2}"));
-            let ratio = row.floor.map_or(String::new(), |_| format!("{:.2}", row.measure()));
-            out.push_str(&format!(
-                "| {} | {:.2} {} | {floor} | {ratio} | {} | {:.2}-{:.2} | {} |\n",
-                row.work,
-                row.figure,
-                row.unit,
-                row.at_most,
-                row.spread.0,
-                row.spread.1,
-                if row.is_met() { "met" } else { "MISSED" },
-            ));
+    /// Notes that somebody's row is missing.
+    pub(crate) fn leave_out(&mut self, contestant: &str, what: &str, why: &Error) {
+        eprintln!("  {contestant} is left out ({what}): {why}");
+        self.left_out.push((contestant.into(), what.into(), why.to_string()));
+    }
+
+    /// Writes `report.json`, `report.md` and the plots into a folder.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("report.json"), serde_json::to_string_pretty(self)?)?;
+        std::fs::write(folder.join("report.md"), self.markdown())?;
+        for unit in self.units() {
+            let name = format!("{}.svg", unit.replace([' ', '%'], "-").to_lowercase());
+            std::fs::write(folder.join(name), plot::bars(self, unit))?;
         }
-        for (name, why) in &self.failed {
-            out.push_str(&format!("| {name} | failed: {why} |\n"));
+        Ok(())
+    }
+
+    /// All of it as Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let mut out = String::new();
+        for (name, value) in self.circumstances.iter().chain(&self.contestants) {
+            out.push_str(&format!("- {name}: {value}\n"));
+        }
+        out.push_str("\n## Side by side\n\n");
+        out.push_str(&self.table());
+        out.push_str("\n## In detail\n\n");
+        out.push_str(&self.details());
+        for (contestant, what, why) in &self.left_out {
+            out.push_str(&format!("\n{contestant} is left out of \"{what}\": {why}\n"));
         }
         out
     }
 
-    /// An error only where something could not be measured: a missed figure is a finding.
+    /// One line a work, one column a contestant; the spread in brackets.
+    pub(crate) fn table(&self) -> String {
+        let columns = self.columns();
+        let mut out = format!("| work | unit | {} | at most | |\n", columns.join(" | "));
+        out.push_str(&format!("|---|---|{}---|---|\n", "---|".repeat(columns.len())));
+        for (work, unit) in self.works() {
+            let rows: Vec<&Row> =
+                self.rows.iter().filter(|row| row.work == work && row.unit == unit).collect();
+            let cells = columns.iter().map(|column| {
+                let own = rows.iter().find(|row| row.contestant == *column);
+                own.map_or(String::new(), |row| cell(row))
+            });
+            let cells = cells.collect::<Vec<_>>().join(" | ");
+            let own = rows.iter().find(|row| row.contestant.starts_with(OWN));
+            let limit = own.and_then(|row| Some((row.limit()?, row.figure)));
+            let verdict = limit.map_or(String::from(" |"), |(limit, figure)| {
+                format!("{} | {}", short(limit), if figure <= limit { "met" } else { "MISSED" })
+            });
+            out.push_str(&format!("| {work} | {unit} | {cells} | {verdict} |\n"));
+        }
+        out
+    }
+
+    /// Rates, latencies, bytes and syncs.
+    fn details(&self) -> String {
+        let mut out = String::from(
+            "| work | who | CPU us | a second | p50 us | p99 us | p99.9 us | B written | syncs \
+             | resident MB |\n|---|---|---|---|---|---|---|---|---|---|\n",
+        );
+        for row in &self.rows {
+            let Some(details) = &row.details else { continue };
+            let optional = |figure: Option<f64>| figure.map_or(String::new(), short);
+            out.push_str(&format!(
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+                row.work,
+                row.contestant,
+                short(row.figure),
+                short(details.rate),
+                short(details.p50),
+                short(details.p99),
+                short(details.p99_9),
+                optional(details.written),
+                optional(details.syncs),
+                short(details.resident),
+            ));
+        }
+        out
+    }
+
+    /// What was done, once each, in order.
+    pub(crate) fn works(&self) -> Vec<(String, &'static str)> {
+        let mut works = Vec::new();
+        for row in &self.rows {
+            let work = (row.work.clone(), row.unit);
+            if !works.contains(&work) {
+                works.push(work);
+            }
+        }
+        works
+    }
+
+    /// Who has a row, in the order of the contestants.
+    pub(crate) fn columns(&self) -> Vec<&str> {
+        let has_row = |name: &&str| self.rows.iter().any(|row| row.contestant == *name);
+        let mut columns: Vec<&str> = Vec::new();
+        for (name, _) in &self.contestants {
+            if has_row(&name.as_str()) && !columns.contains(&name.as_str()) {
+                columns.push(name);
+            }
+        }
+        columns
+    }
+
+    fn units(&self) -> Vec<&'static str> {
+        let mut units = Vec::new();
+        for row in &self.rows {
+            if !units.contains(&row.unit) {
+                units.push(row.unit);
+            }
+        }
+        units
+    }
+
+    /// An error only where muster's own rows could not be measured: a missed figure is a finding,
+    /// and so is a peer that fails.
     pub(crate) fn verdict(&self) -> Result<()> {
-        match self.failed.as_slice() {
-            [] => Ok(()),
-            failed => Err(format!("{} workloads failed", failed.len()).into()),
+        match self.left_out.iter().find(|(name, ..)| name.starts_with(OWN)) {
+            None => Ok(()),
+            Some((name, what, why)) => Err(format!("{name} failed in \"{what}\": {why}").into()),
         }
     }
 }
 
-/// The median, the least and the greatest of some rounds.
-pub(crate) fn summary(mut rounds: Vec<f64>) -> (f64, (f64, f64)) {
-    rounds.sort_by(f64::total_cmp);
-    let middle = rounds.get(rounds.len() / 2).copied().unwrap_or(f64::NAN);
-    let first = rounds.first().copied().unwrap_or(f64::NAN);
-    let last = rounds.last().copied().unwrap_or(f64::NAN);
-    (middle, (first, last))
+fn cell(row: &Row) -> String {
+    let (figure, (least, greatest)) = (short(row.figure), row.spread);
+    match least < greatest {
+        true => format!("{figure} ({}-{})", short(least), short(greatest)),
+        false => figure,
+    }
+}
+
+/// Three digits, as a person would write them.
+fn short(figure: f64) -> String {
+    match figure.abs() {
+        size if size >= 100.0 => format!("{figure:.0}"),
+        size if size >= 10.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let row = |who: &str, figure| Row::new("put", who, (figure, (figure, figure * 2.0)), CPU);
+        let mut own = row(OWN, 12.0);
+        (own.floor, own.at_most) = (Some(10.0), Some(AtMost::Floors(1.5)));
+        let contestants = [OWN, "peer", FLOOR].map(|name| (name.to_string(), "1".into()));
+        let rows = vec![own, row("peer", 250.0), row(FLOOR, 10.0)];
+        Report { rows, contestants: contestants.into(), ..Report::default() }
+    }
+
+    #[test]
+    fn a_work_is_one_line_with_a_column_for_everybody() {
+        let table = report().table();
+        let line = table.lines().last().expect("there is a line");
+        let expected =
+            "| put | us CPU | 12.0 (12.0-24.0) | 250 (250-500) | 10.0 (10.0-20.0) | 15.0 | met |";
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn only_what_muster_cannot_do_is_a_failure() {
+        let mut report = report();
+        report.leave_out("peer", "put", &"it crashed".into());
+        assert!(report.verdict().is_ok());
+        report.leave_out(OWN, "put", &"it crashed".into());
+        assert!(report.verdict().is_err());
+    }
 }

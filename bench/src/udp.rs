@@ -1,4 +1,4 @@
-//! A closed loop of datagrams: a window of questions is under way, each answer asks the next.
+//! DNS over UDP as one client asks it: a question, and its answer.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,46 +7,82 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::Result;
+use crate::contestant::{Connection, Deed, Doing, Question, Service};
 
-/// Questions under way at a time.
-const WINDOW: usize = 16;
-/// After this long without an answer the window is sent anew.
-const LOST_AFTER: Duration = Duration::from_millis(200);
+/// After this long without an answer a question is sent anew.
+const LOST_AFTER: Duration = Duration::from_millis(500);
+/// How many times.
+const TRIES_MAX: usize = 5;
 
-/// Asks `question` `n` times; gives the length of the last answer.
-pub(crate) async fn exchange(to: SocketAddr, question: &[u8], n: usize) -> Result<usize> {
-    let socket = UdpSocket::bind("127.0.0.1:0").await?;
-    socket.connect(to).await?;
-    let mut buffer = vec![0; 65_535];
-    let mut length = 0;
-    let mut answered = 0;
-    let mut n_lost = 0;
-    for _ in 0..WINDOW.min(n) {
-        socket.send(question).await?;
-    }
-    while answered < n {
-        match timeout(LOST_AFTER, socket.recv(&mut buffer)).await {
-            Ok(received) => {
-                length = received?;
-                answered += 1;
-                socket.send(question).await?;
-            }
-            Err(_) => {
-                n_lost += 1;
-                if n_lost > 10 {
-                    return Err("datagrams are not answered".into());
-                }
-                for _ in 0..WINDOW {
-                    socket.send(question).await?;
-                }
-            }
-        }
-    }
-    Ok(length)
+const A: u16 = 1;
+const SRV: u16 = 33;
+
+/// One socket, which has one question under way at a time.
+pub(crate) struct Resolver {
+    socket: UdpSocket,
+    buffer: Vec<u8>,
 }
 
-/// A question for a name, with EDNS and room for 4,096 bytes.
-pub(crate) fn question(name: &str, kind: u16) -> Vec<u8> {
+impl Resolver {
+    /// A socket of its own.
+    pub(crate) async fn open(to: SocketAddr) -> Result<Resolver> {
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        socket.connect(to).await?;
+        Ok(Resolver { socket, buffer: vec![0; 65_535] })
+    }
+
+    /// Asks, and gives the bytes of the answer.
+    pub(crate) async fn ask(&mut self, question: Question) -> Result<usize> {
+        let asked = message(question);
+        for _ in 0..TRIES_MAX {
+            self.socket.send(&asked).await?;
+            if let Ok(received) = timeout(LOST_AFTER, self.socket.recv(&mut self.buffer)).await {
+                let length = received?;
+                check(question, &self.buffer[..length])?;
+                return Ok(length);
+            }
+        }
+        Err("datagrams are not answered".into())
+    }
+}
+
+impl Connection for Resolver {
+    fn perform(&mut self, deed: Deed) -> Doing<'_, usize> {
+        Box::pin(async move {
+            match deed {
+                Deed::Ask(question) => self.ask(question).await,
+                deed => Err(format!("DNS does not know {deed:?}").into()),
+            }
+        })
+    }
+}
+
+/// An error if this is an answer without what was asked for. An echo is a floor and may pass.
+fn check(question: Question, answer: &[u8]) -> Result<()> {
+    let (flags, n_answers) = match answer.get(..8) {
+        Some(&[_, _, high, low, _, _, more, n]) => ([high, low], [more, n]),
+        _ => return Err("a short answer".into()),
+    };
+    let (is_echo, rcode) = (flags[0] & 0x80 == 0, flags[1] & 0x0f);
+    let is_right = match question {
+        Question::Missing => rcode == 3,
+        // What does not fit is cut off and says so.
+        _ => rcode == 0 && (u16::from_be_bytes(n_answers) > 0 || flags[0] & 0x02 != 0),
+    };
+    match is_echo || is_right {
+        true => Ok(()),
+        false => Err(format!("{question:?} was answered with code {rcode}").into()),
+    }
+}
+
+/// A question, with EDNS and room for 4,096 bytes.
+fn message(question: Question) -> Vec<u8> {
+    let (name, kind) = match question {
+        Question::Srv(service) => (service.name(), SRV),
+        Question::A(service) => (service.name(), A),
+        Question::Missing => ("none".into(), A),
+    };
+    let name = format!("{name}.service.consul");
     let mut out = vec![0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 1];
     for label in name.split('.').filter(|label| !label.is_empty()) {
         out.push(u8::try_from(label.len()).expect("labels of the bench are short"));
@@ -57,4 +93,54 @@ pub(crate) fn question(name: &str, kind: u16) -> Vec<u8> {
     out.extend_from_slice(&[0, 1]);
     out.extend_from_slice(&[0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0]);
     out
+}
+
+/// The zone that servers of zone files get: what the registries know of the same services.
+pub(crate) fn zone() -> String {
+    let mut zone = String::from(
+        "consul. 3600 IN SOA ns.consul. hostmaster.consul. 1 3600 600 86400 0\n\
+         consul. 3600 IN NS ns.consul.\nns.consul. 3600 IN A 127.0.0.1\n",
+    );
+    for (service, n_instances) in [(Service::Ten, 10), (Service::Hundred, 100)] {
+        let name = service.name();
+        for instance in service.instances(n_instances) {
+            let (node, port, address) = (instance.node(), instance.port(), instance.address());
+            zone.push_str(&format!(
+                "{name}.service.consul. 0 IN SRV 1 1 {port} node-{node}.node.dc1.consul.\n\
+                 {name}.service.consul. 0 IN A {address}\n"
+            ));
+        }
+    }
+    // Instances of both services are on the same nodes.
+    for instance in Service::Hundred.instances(100) {
+        let (node, address) = (instance.node(), instance.address());
+        zone.push_str(&format!("node-{node}.node.dc1.consul. 0 IN A {address}\n"));
+    }
+    zone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_carries_its_name_and_kind() {
+        let asked = message(Question::Srv(Service::Ten));
+        assert_eq!(&asked[12..32], b"\x03ten\x07service\x06consul\0");
+        assert_eq!(asked[32..36], [0, 33, 0, 1]);
+    }
+
+    #[test]
+    fn an_answer_without_records_is_an_error_and_an_echo_is_not() {
+        let mut answer = message(Question::A(Service::Ten));
+        assert!(check(Question::A(Service::Ten), &answer).is_ok());
+        answer[2] |= 0x80;
+        assert!(check(Question::A(Service::Ten), &answer).is_err());
+        answer[7] = 1;
+        assert!(check(Question::A(Service::Ten), &answer).is_ok());
+        answer[3] |= 3;
+        assert!(check(Question::A(Service::Ten), &answer).is_err());
+        assert!(check(Question::Missing, &answer).is_ok());
+        assert!(check(Question::Missing, &[0; 4]).is_err());
+    }
 }

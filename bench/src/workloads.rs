@@ -1,117 +1,65 @@
-//! The workloads, one file each, and what they share.
+//! The workloads, one file each, in the order of the table.
 
 mod discover;
+mod disk;
 mod dns;
 mod fleet;
+mod gap;
 mod idle;
+mod kv;
+mod register;
+mod registry;
+mod replicated;
 mod start;
+mod steady;
 mod wake;
-mod write;
 
-use std::path::PathBuf;
 use std::pin::Pin;
 
-use crate::report::Row;
-use crate::server::Server;
-use crate::{Result, server};
-
-/// What a run is told.
-pub(crate) struct Setting {
-    /// The binary of muster.
-    pub(crate) muster: PathBuf,
-    /// Rounds of each contestant.
-    pub(crate) rounds: usize,
-}
-
-impl Default for Setting {
-    fn default() -> Setting {
-        Setting { muster: "target/release/muster".into(), rounds: 5 }
-    }
-}
+use crate::Result;
+use crate::bench::Bench;
 
 /// A workload by its name.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) says: &'static str,
-    pub(crate) run: for<'a> fn(&'a Setting) -> Running<'a>,
+    run: for<'a> fn(&'a mut Bench) -> Running<'a>,
+    /// Whether a quick run has it.
+    pub(crate) is_quick: bool,
 }
 
-/// A workload under way.
-pub(crate) type Running<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>>> + 'a>>;
+/// A workload under way. An error is one of the bench itself: a contestant that fails is left out.
+type Running<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// All of them, in the order of the table.
+impl Workload {
+    const fn quick(
+        name: &'static str,
+        says: &'static str,
+        run: for<'a> fn(&'a mut Bench) -> Running<'a>,
+    ) -> Workload {
+        Workload { name, says, run, is_quick: true }
+    }
+
+    /// Does it.
+    pub(crate) async fn run(&self, bench: &mut Bench) -> Result<()> {
+        eprintln!("{}: {}", self.name, self.says);
+        (self.run)(bench).await
+    }
+}
+
+/// All of them.
 pub(crate) const ALL: &[Workload] = &[
-    Workload { name: "start", says: start::SAYS, run: |setting| Box::pin(start::run(setting)) },
-    Workload { name: "idle", says: idle::SAYS, run: |setting| Box::pin(idle::run(setting)) },
-    Workload {
-        name: "discover",
-        says: discover::SAYS,
-        run: |setting| Box::pin(discover::run(setting)),
-    },
-    Workload { name: "dns", says: dns::SAYS, run: |setting| Box::pin(dns::run(setting)) },
-    Workload { name: "write", says: write::SAYS, run: |setting| Box::pin(write::run(setting)) },
-    Workload { name: "wake", says: wake::SAYS, run: |setting| Box::pin(wake::run(setting)) },
-    Workload { name: "fleet", says: fleet::SAYS, run: |setting| Box::pin(fleet::run(setting)) },
+    Workload::quick("start", start::SAYS, |bench| Box::pin(start::run(bench))),
+    Workload::quick("idle", idle::SAYS, |bench| Box::pin(idle::run(bench))),
+    Workload::quick("disk", disk::SAYS, |bench| Box::pin(disk::run(bench))),
+    Workload::quick("kv", kv::SAYS, |bench| Box::pin(kv::run(bench))),
+    Workload::quick("replicated", replicated::SAYS, |bench| Box::pin(replicated::run(bench))),
+    Workload::quick("steady", steady::SAYS, |bench| Box::pin(steady::run(bench))),
+    Workload::quick("register", register::SAYS, |bench| Box::pin(register::run(bench))),
+    Workload::quick("discover", discover::SAYS, |bench| Box::pin(discover::run(bench))),
+    Workload::quick("dns", dns::SAYS, |bench| Box::pin(dns::run(bench))),
+    Workload::quick("registry", registry::SAYS, |bench| Box::pin(registry::run(bench))),
+    Workload::quick("wake", wake::SAYS, |bench| Box::pin(wake::run(bench))),
+    Workload::quick("fleet", fleet::SAYS, |bench| Box::pin(fleet::run(bench))),
+    Workload::quick("gap", gap::SAYS, |bench| Box::pin(gap::run(bench))),
 ];
-
-impl Setting {
-    /// Starts muster with its state on disk in a new folder.
-    pub(crate) async fn start_muster(&self) -> Result<Server> {
-        self.start_muster_on(server::data_folder()?).await
-    }
-
-    /// Starts muster on a folder.
-    pub(crate) async fn start_muster_on(&self, folder: PathBuf) -> Result<Server> {
-        let mut arguments: Vec<String> = vec!["agent".into()];
-        let options = [
-            ("--data-dir", folder.display().to_string()),
-            ("--http-port", "0".into()),
-            ("--dns-port", "0".into()),
-            ("--server-port", "0".into()),
-            ("--serf-lan-port", "0".into()),
-            ("--serf-wan-port", "0".into()),
-            ("--log-level", "warn".into()),
-            ("--node", "bench".into()),
-            ("--bind", "127.0.0.1".into()),
-            // All watchers of a bench come from one address.
-            ("--hcl", "limits { http_max_conns_per_client = 100000 }".into()),
-        ];
-        arguments.push("--bootstrap".into());
-        for (name, value) in options {
-            arguments.extend([name.into(), value]);
-        }
-        Server::start(&self.muster, &arguments, Some(folder)).await
-    }
-
-    /// Starts a floor of this bench.
-    pub(crate) async fn start_floor(&self, arguments: &[&str]) -> Result<Server> {
-        let own = std::env::current_exe()?;
-        let mut words = vec!["floor".to_string()];
-        words.extend(arguments.iter().map(ToString::to_string));
-        Server::start(&own, &words, None).await
-    }
-}
-
-/// The catalog registration of instance `number` of `service`, on a node of its own.
-pub(crate) fn registration(service: &str, number: usize) -> String {
-    serde_json::json!({
-        "Node": format!("node-{number}"),
-        "Address": format!("10.{}.{}.{}", number / 65_536, number / 256 % 256, number % 256),
-        "Service": {
-            "ID": format!("{service}-{number}"),
-            "Service": service,
-            "Tags": ["v1", "primary"],
-            "Meta": { "version": "1.0", "zone": "a" },
-            "Port": 8000 + number % 1000,
-        },
-        "Check": {
-            "Node": format!("node-{number}"),
-            "CheckID": format!("service:{service}-{number}"),
-            "Name": format!("Service '{service}' check"),
-            "Status": "passing",
-            "ServiceID": format!("{service}-{number}"),
-            "Output": "HTTP GET http://127.0.0.1:8000/health: 200 OK Output: well.....",
-        },
-    })
-    .to_string()
-}

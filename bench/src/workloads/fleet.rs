@@ -1,79 +1,65 @@
-//! A hundred thousand instances: what they take in memory, to load, and to start again with.
+//! A hundred thousand instances: what they take in memory, to load, to keep, and to start again with.
 
-use super::Setting;
+use std::time::{Duration, Instant};
+
+use super::idle::idle;
 use crate::Result;
-use crate::http::{Connection, request};
+use crate::bench::Bench;
+use crate::cluster::Cluster;
+use crate::contestant::{Deed, Instance, Kind, Service};
+use crate::field::Field;
+use crate::figures::summary;
+use crate::load::{self, Deeds};
 use crate::report::Row;
 
 pub(crate) const SAYS: &str =
-    "100,000 instances in 1,000 services on 1,000 nodes: memory, load, restart";
+    "instances in 1,000 services on 1,000 nodes: memory, load, idleness, restart";
 
-const INSTANCES: usize = 100_000;
 const SERVICES: usize = 1_000;
-const NODES: usize = 1_000;
 const CONNECTIONS: usize = 64;
 
-pub(crate) async fn run(setting: &Setting) -> Result<Vec<Row>> {
-    let muster = setting.start_muster().await?;
-    let empty = muster.resident_bytes()?;
-    let address = muster.address("http")?;
-    let begun = std::time::Instant::now();
-    let writers: Vec<_> = (0..CONNECTIONS)
-        .map(|writer| {
-            tokio::spawn(async move {
-                let mut connection = Connection::open(address).await?;
-                for number in (writer..INSTANCES).step_by(CONNECTIONS) {
-                    let body = instance(number);
-                    let put = request("PUT", "/v1/catalog/register", &body);
-                    let status = connection.exchange(&put).await?;
-                    if status != 200 {
-                        return Err(format!("a registration was answered with {status}").into());
-                    }
-                }
-                Result::Ok(())
-            })
-        })
-        .collect();
-    for writer in writers {
-        writer.await??;
+pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
+    let n_instances = bench.size.of(10_000, 100_000);
+    let mut field = Field::start(bench, &[Kind::Register], 1).await;
+    for number in 0..field.entrants.len() {
+        let cluster = &mut field.entrants[number].cluster;
+        let name = cluster.contestant.name().to_string();
+        match fill(cluster, n_instances).await {
+            Ok(rows) => field.bench.report.rows.extend(rows),
+            Err(error) => field.bench.report.leave_out(&name, "a fleet", &error),
+        }
+        // The next one shall have the machine to itself.
+        field.entrants[number].cluster.kill(0);
     }
-    let load = begun.elapsed().as_secs_f64();
-    let each = (muster.resident_bytes()? - empty) as f64 / INSTANCES as f64;
-    let folder = muster.stop()?.ok_or("muster has no folder")?;
-    let again = setting.start_muster_on(folder).await?;
-    let mut writer = Connection::open(again.address("http")?).await?;
-    let after_ready = std::time::Instant::now();
-    writer.exchange(&request("PUT", "/v1/kv/first", "write")).await?;
-    let restart = (again.ready_after + after_ready.elapsed()).as_secs_f64();
-    Ok(vec![
-        Row::once("resident memory per instance, 100,000 instances", each, "B", 1_000.0),
-        Row::once("load 100,000 instances", load, "s", 5.0),
-        Row::once("restart with 100,000 instances to the first write", restart, "s", 0.8),
-    ])
+    Ok(())
 }
 
-/// Instance `number` with 2 tags, 2 facts and a check with 60 bytes of output.
-fn instance(number: usize) -> String {
-    let (service, node) = (number % SERVICES, number / SERVICES % NODES * 10 + number % 10);
-    let node = node % NODES;
-    serde_json::json!({
-        "Node": format!("node-{node}"),
-        "Address": format!("10.0.{}.{}", node / 256, node % 256),
-        "Service": {
-            "ID": format!("service-{service}-{number}"),
-            "Service": format!("service-{service}"),
-            "Tags": ["v1", format!("shard-{}", number % 16)],
-            "Meta": { "version": "1.0", "zone": format!("zone-{}", number % 3) },
-            "Port": 1_024 + number % 60_000,
-        },
-        "Check": {
-            "Node": format!("node-{node}"),
-            "CheckID": format!("service:service-{service}-{number}"),
-            "Name": format!("Service 'service-{service}' check"),
-            "Status": "passing",
-            "ServiceID": format!("service-{service}-{number}"),
-            "Output": format!("HTTP GET http://10.0.0.1:8000/health: 200 OK, {number:>14}"),
-        },
-    })
-    .to_string()
+async fn fill(cluster: &mut Cluster, n_instances: usize) -> Result<Vec<Row>> {
+    let empty = cluster.resident_bytes()?;
+    let deeds: Deeds = std::sync::Arc::new(|number| {
+        let service = Service::Fleet(number / SERVICES % SERVICES);
+        Deed::Register(Instance { service, number, version: 0 })
+    });
+    let mut crew = cluster.crew(CONNECTIONS).await?;
+    let begun = Instant::now();
+    load::closed(cluster, &mut crew, &deeds, 0..n_instances).await?;
+    let load = begun.elapsed().as_secs_f64();
+    let grown = cluster.resident_bytes()?.saturating_sub(empty);
+    let each = grown as f64 / n_instances as f64;
+    drop(crew);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (idle, idle_spread) = summary(idle(cluster, Duration::from_secs(6)).await?);
+    cluster.stop(0)?;
+    let restart = cluster.start_again(0).await?.as_secs_f64();
+    let name = cluster.contestant.name();
+    let once = |work: String, figure, unit| Row::new(&work, name, (figure, (figure, figure)), unit);
+    let says = format!("idle with {n_instances} instances");
+    let limit = |for_all: f64| for_all * n_instances as f64 / 100_000.0;
+    Ok(vec![
+        once(format!("resident for each of {n_instances} instances"), each, "B").at_most(1_000.0),
+        once(format!("load {n_instances} instances"), load, "s").at_most(limit(5.0)),
+        Row::new(&says, name, (idle, idle_spread), "% of a core").at_most(0.2),
+        once(format!("restart with {n_instances} instances to the first deed"), restart, "s")
+            .at_most(0.8),
+    ])
 }

@@ -1,0 +1,116 @@
+//! A run: who takes part, how long it takes, and what it finds.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::contestant::Contestant;
+use crate::install::said;
+use crate::report::Report;
+use crate::{Result, contestants};
+
+/// One run of the bench.
+pub(crate) struct Bench {
+    /// Everybody who is on the machine.
+    pub(crate) contestants: Vec<Rc<dyn Contestant>>,
+    pub(crate) size: Size,
+    /// Rounds of each contestant.
+    pub(crate) n_rounds: usize,
+    /// Whether a further round is spent on counting syncs.
+    pub(crate) counts_syncs: bool,
+    pub(crate) report: Report,
+}
+
+/// How much time a run may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// Minutes: tells whether something is badly off.
+    Quick,
+    /// As long as it takes: for the record.
+    Full,
+}
+
+impl Size {
+    /// The amount for this size.
+    pub(crate) fn of<T>(self, quick: T, full: T) -> T {
+        match self {
+            Size::Quick => quick,
+            Size::Full => full,
+        }
+    }
+}
+
+impl Bench {
+    /// A run with these contestants; who cannot be installed is named and left out.
+    pub(crate) fn new(field: Vec<Rc<dyn Contestant>>, size: Size) -> Bench {
+        let mut report = Report { circumstances: circumstances(), ..Report::default() };
+        let mut there = Vec::new();
+        for contestant in field {
+            match contestant.install() {
+                Ok(version) => {
+                    report.contestants.push((contestant.name().into(), version));
+                    there.push(contestant);
+                }
+                Err(error) => report.leave_out(contestant.name(), "installing", &error),
+            }
+        }
+        let n_rounds = size.of(3, 5);
+        Bench { contestants: there, size, n_rounds, counts_syncs: true, report }
+    }
+
+    /// A run with muster, the floors and these peers, or all if none is named.
+    pub(crate) fn with_peers(
+        muster: PathBuf,
+        peers: Option<&[String]>,
+        size: Size,
+    ) -> Result<Bench> {
+        let mut field = contestants::own(muster);
+        let mut all = contestants::peers();
+        for name in peers.unwrap_or_default() {
+            if name != "none" && !all.iter().any(|peer| is_named(peer, name)) {
+                let names: Vec<_> = all.iter().map(|peer| peer.name().to_lowercase()).collect();
+                return Err(format!("there is no peer {name:?}: {}, none", names.join(", ")).into());
+            }
+        }
+        if let Some(names) = peers {
+            all.retain(|peer| names.iter().any(|name| is_named(peer, name)));
+        }
+        field.extend(all);
+        field.extend(contestants::floors());
+        Ok(Bench::new(field, size))
+    }
+}
+
+fn is_named(peer: &Rc<dyn Contestant>, name: &str) -> bool {
+    peer.name().eq_ignore_ascii_case(name)
+}
+
+/// When, on which machine and by which command.
+fn circumstances() -> Vec<(String, String)> {
+    let date = said(std::process::Command::new("date").args(["-u", "+%F %H:%M UTC"]));
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let n_cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = memory.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok());
+    let gigabytes = kilobytes.unwrap_or_default() / (1 << 20);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let commit = said(std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]));
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let machine = format!(
+        "{n_cores} cores ({}), {gigabytes} GiB, Linux {}",
+        model.unwrap_or("unknown"),
+        kernel.trim()
+    );
+    vec![
+        ("date".into(), date.unwrap_or_default().trim().into()),
+        ("machine".into(), machine),
+        ("commit".into(), commit.unwrap_or_default().trim().into()),
+        ("command".into(), format!("cargo xtask bench {}", without_paths(&words))),
+    ]
+}
+
+/// The words of the command as a person gives them.
+fn without_paths(words: &[String]) -> String {
+    let words = words.iter().filter(|word| !Path::new(word).is_absolute() && *word != "--muster");
+    words.cloned().collect::<Vec<_>>().join(" ")
+}

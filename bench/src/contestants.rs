@@ -1,0 +1,42 @@
+//! Everybody who can take part, one file each.
+
+mod consul;
+mod consul_api;
+mod coredns;
+mod etcd;
+mod eureka;
+mod eureka_api;
+pub(crate) mod floor;
+mod knot;
+mod muster;
+mod zookeeper;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+pub(crate) use self::muster::Muster;
+use crate::contestant::Contestant;
+use crate::report::OWN;
+
+/// This repository's binary, by each protocol.
+pub(crate) fn own(muster: PathBuf) -> Vec<Rc<dyn Contestant>> {
+    let by_eureka = format!("{OWN} (Eureka)");
+    vec![Rc::new(Muster::new(OWN, muster.clone())), Rc::new(Muster::by_eureka(&by_eureka, muster))]
+}
+
+/// What people use instead.
+pub(crate) fn peers() -> Vec<Rc<dyn Contestant>> {
+    vec![
+        Rc::new(etcd::Etcd),
+        Rc::new(zookeeper::ZooKeeper),
+        Rc::new(consul::Consul),
+        Rc::new(coredns::CoreDns),
+        Rc::new(knot::Knot),
+        Rc::new(eureka::Eureka),
+    ]
+}
+
+/// The least that servers of this kind can cost.
+pub(crate) fn floors() -> Vec<Rc<dyn Contestant>> {
+    vec![Rc::new(floor::Floor::Http), Rc::new(floor::Floor::Udp)]
+}

@@ -1,0 +1,136 @@
+//! etcd of Debian, through gRPC as its real clients speak it; a connection is one of HTTP/2.
+//!
+//! An instance is a key with 256 bytes, which is what people keep in etcd for one.
+
+mod wire;
+
+use std::path::{Path, PathBuf};
+
+use self::wire::Channel;
+use crate::Result;
+use crate::contestant::{
+    Addresses, Connection, Contestant, Deed, Doing, Instance, Kind, Plan, Watched, value,
+};
+use crate::install;
+use crate::process::{Launch, free_ports};
+
+/// etcd, in the version of the machine's Debian.
+pub(crate) struct Etcd;
+
+const PROGRAM: &str = "/usr/bin/etcd";
+
+impl Contestant for Etcd {
+    fn name(&self) -> &str {
+        "etcd"
+    }
+
+    fn can(&self, kind: Kind) -> bool {
+        matches!(kind, Kind::Put | Kind::Get | Kind::Register | Kind::WatchPair)
+    }
+
+    fn install(&self) -> Result<String> {
+        install::debian("etcd-server", Path::new(PROGRAM))?;
+        let said = install::said(std::process::Command::new(PROGRAM).arg("--version"))?;
+        Ok(said.lines().next().unwrap_or_default().replace("etcd Version: ", ""))
+    }
+
+    fn plans(&self, folders: &[PathBuf]) -> Result<Vec<Plan>> {
+        let ports = free_ports(2 * folders.len())?;
+        let at = |port: u16| format!("http://127.0.0.1:{port}");
+        let cluster = ports.chunks(2).enumerate();
+        let cluster = cluster.map(|(number, ports)| format!("bench-{number}={}", at(ports[1])));
+        let cluster = cluster.collect::<Vec<_>>().join(",");
+        let plan = |(number, folder): (usize, &PathBuf)| {
+            let (client, peer) = (ports[2 * number], ports[2 * number + 1]);
+            let options = [
+                ("name", format!("bench-{number}")),
+                ("data-dir", folder.join("data").display().to_string()),
+                ("listen-client-urls", at(client)),
+                ("advertise-client-urls", at(client)),
+                ("listen-peer-urls", at(peer)),
+                ("initial-advertise-peer-urls", at(peer)),
+                ("initial-cluster", cluster.clone()),
+                ("logger", "zap".into()),
+                ("log-level", "warn".into()),
+            ];
+            let arguments = options.map(|(name, value)| format!("--{name}={value}")).into();
+            let (program, folder) = (PROGRAM.into(), folder.clone());
+            let addresses = Addresses::from([("grpc".into(), ([127, 0, 0, 1], client).into())]);
+            let launch = Launch { program, arguments, folder, ..Launch::default() };
+            Plan { launch, addresses, ready_file: None }
+        };
+        Ok(folders.iter().enumerate().map(plan).collect())
+    }
+
+    fn connect<'a>(&'a self, to: &'a Addresses) -> Doing<'a, Box<dyn Connection>> {
+        Box::pin(async move {
+            let at = *to.get("grpc").ok_or("no address for gRPC")?;
+            let channel = Channel::open(at).await?;
+            Ok(Box::new(Client { channel, watch: None }) as Box<dyn Connection>)
+        })
+    }
+
+    fn leads<'a>(&'a self, server: &'a Addresses) -> Doing<'a, bool> {
+        Box::pin(async move {
+            let at = *server.get("grpc").ok_or("no address for gRPC")?;
+            let status = Channel::open(at).await?.call("Maintenance/Status", Vec::new()).await?;
+            wire::is_leader(&status)
+        })
+    }
+}
+
+struct Client {
+    channel: Channel,
+    watch: Option<wire::Stream>,
+}
+
+impl Connection for Client {
+    fn perform(&mut self, deed: Deed) -> Doing<'_, usize> {
+        Box::pin(async move {
+            let (method, message) = match deed {
+                Deed::Put(number) => ("KV/Put", wire::put(&pair(number), &value())),
+                Deed::Get(number) => ("KV/Range", wire::range(&pair(number))),
+                Deed::Register(instance) => ("KV/Put", wire::put(&key(instance), &value())),
+                deed => return Err(format!("etcd does not know {deed:?}").into()),
+            };
+            let answer = self.channel.call(method, message).await?;
+            match deed.kind() == Kind::Get && !wire::has_pair(&answer) {
+                true => Err("the pair is not there".into()),
+                false => Ok(answer.len()),
+            }
+        })
+    }
+
+    fn park(&mut self, watched: Watched) -> Doing<'_, ()> {
+        Box::pin(async move {
+            let Watched::Pair(number) = watched else { return Err("no services".into()) };
+            let mut stream = self.channel.watch(wire::watch(&pair(number))).await?;
+            // The first message says that the watch stands.
+            stream.next().await?;
+            self.watch = Some(stream);
+            Ok(())
+        })
+    }
+
+    fn woken(&mut self) -> Doing<'_, ()> {
+        Box::pin(async move {
+            self.watch.as_mut().ok_or("it watches nothing")?.next().await?;
+            Ok(())
+        })
+    }
+
+    fn is_silent(&mut self) -> Doing<'_, bool> {
+        Box::pin(async move {
+            let watch = self.watch.as_mut().ok_or("it watches nothing")?;
+            Ok(tokio::time::timeout(std::time::Duration::ZERO, watch.next()).await.is_err())
+        })
+    }
+}
+
+fn pair(number: usize) -> String {
+    format!("bench/{number}")
+}
+
+fn key(instance: Instance) -> String {
+    format!("services/{}/{}", instance.service.name(), instance.id())
+}
