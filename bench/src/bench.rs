@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::cluster::Cluster;
 use crate::contestant::Contestant;
 use crate::install::said;
-use crate::report::Report;
+use crate::profile::Recorder;
+use crate::report::{OWN, Report};
 use crate::{Result, contestants};
 
 /// One run of the bench.
@@ -17,6 +19,10 @@ pub(crate) struct Bench {
     pub(crate) n_rounds: usize,
     /// Whether a further round is spent on counting syncs.
     pub(crate) counts_syncs: bool,
+    /// The folder for profiles of muster, if any are wanted.
+    pub(crate) profiles_into: Option<PathBuf>,
+    /// Profiles under way.
+    pub(crate) recorders: Vec<Recorder>,
     pub(crate) report: Report,
 }
 
@@ -54,7 +60,15 @@ impl Bench {
             }
         }
         let n_rounds = size.of(3, 5);
-        Bench { contestants: there, size, n_rounds, counts_syncs: true, report }
+        Bench {
+            contestants: there,
+            size,
+            n_rounds,
+            counts_syncs: true,
+            profiles_into: None,
+            recorders: Vec::new(),
+            report,
+        }
     }
 
     /// A run with muster, the floors and these peers, or all if none is named.
@@ -77,6 +91,18 @@ impl Bench {
         field.extend(all);
         field.extend(contestants::floors());
         Ok(Bench::new(field, size))
+    }
+
+    /// Begins to look at the servers of muster, if profiles are wanted.
+    pub(crate) fn profile(&mut self, cluster: &Cluster) {
+        let name = cluster.contestant.name();
+        let Some(folder) = self.profiles_into.as_ref().filter(|_| name == OWN) else { return };
+        for id in cluster.process_ids() {
+            match Recorder::attach(id, folder) {
+                Ok(recorder) => self.recorders.push(recorder),
+                Err(error) => self.report.leave_out(name, "a profile", &error),
+            }
+        }
     }
 }
 

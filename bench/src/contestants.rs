@@ -14,7 +14,7 @@ mod zookeeper;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-pub(crate) use self::muster::Muster;
+use self::muster::Muster;
 use crate::contestant::Contestant;
 use crate::report::OWN;
 
@@ -22,6 +22,11 @@ use crate::report::OWN;
 pub(crate) fn own(muster: PathBuf) -> Vec<Rc<dyn Contestant>> {
     let by_eureka = format!("{OWN} (Eureka)");
     vec![Rc::new(Muster::new(OWN, muster.clone())), Rc::new(Muster::by_eureka(&by_eureka, muster))]
+}
+
+/// This binary and an older one of it.
+pub(crate) fn twins(muster: PathBuf, before: PathBuf) -> Vec<Rc<dyn Contestant>> {
+    vec![Rc::new(Muster::new(OWN, muster)), Rc::new(Muster::new(crate::guard::BEFORE, before))]
 }
 
 /// What people use instead.

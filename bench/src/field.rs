@@ -118,7 +118,10 @@ impl<'a> Field<'a> {
         let mut entrants = Vec::new();
         for contestant in contestants {
             match Cluster::start(&contestant, n_servers).await {
-                Ok(cluster) => entrants.push(Entrant { cluster, is_aside: false, n_done: 0 }),
+                Ok(cluster) => {
+                    bench.profile(&cluster);
+                    entrants.push(Entrant { cluster, is_aside: false, n_done: 0 });
+                }
                 Err(error) => bench.report.leave_out(contestant.name(), "start", &error),
             }
         }

@@ -22,11 +22,13 @@ mod contestant;
 mod contestants;
 mod field;
 mod figures;
+mod guard;
 mod http;
 mod install;
 mod load;
 mod plot;
 mod process;
+mod profile;
 mod report;
 mod syncs;
 mod udp;
@@ -49,6 +51,8 @@ type Result<T> = std::result::Result<T, Error>;
 
 const USAGE: &str = "usage: muster-bench [quick|full] [NAME...] [--peers NAME,...|none]
            [--rounds N] [--muster PATH] [--out FOLDER]
+       muster-bench guard --before PATH [NAME...]
+       muster-bench profile NAME...
        muster-bench floor http|udp READY_FILE";
 
 fn main() -> ExitCode {
@@ -68,22 +72,34 @@ fn main() -> ExitCode {
 
 /// What the command line asks for.
 struct Options {
+    task: Task,
     size: Size,
     workloads: Vec<String>,
     peers: Option<Vec<String>>,
     n_rounds: Option<usize>,
     muster: PathBuf,
+    before: Option<PathBuf>,
     out: PathBuf,
+}
+
+/// What it is done for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Measure,
+    Guard,
+    Profile,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Options> {
         let mut options = Options {
+            task: Task::Measure,
             size: Size::Quick,
             workloads: Vec::new(),
             peers: None,
             n_rounds: None,
             muster: "target/release/muster".into(),
+            before: None,
             out: "target/bench".into(),
         };
         let mut words = arguments.iter();
@@ -92,20 +108,16 @@ impl Options {
             match word.as_str() {
                 "quick" => options.size = Size::Quick,
                 "full" => options.size = Size::Full,
+                "guard" => options.task = Task::Guard,
+                "profile" => options.task = Task::Profile,
                 "--peers" => {
                     options.peers = Some(value()?.split(',').map(String::from).collect());
                 }
                 "--rounds" => options.n_rounds = Some(value()?.parse()?),
                 "--muster" => options.muster = value()?.into(),
+                "--before" => options.before = Some(value()?.into()),
                 "--out" => options.out = value()?.into(),
-                name if workloads::ALL.iter().any(|workload| workload.name == name) => {
-                    options.workloads.push(name.into());
-                }
-                name => {
-                    let names: Vec<_> = workloads::ALL.iter().map(|known| known.name).collect();
-                    let names = names.join(", ");
-                    return Err(format!("no workload {name:?}; there are {names}\n{USAGE}").into());
-                }
+                name => options.workloads.push(known(name)?),
             }
         }
         options.muster = std::path::absolute(&options.muster)?;
@@ -114,18 +126,48 @@ impl Options {
 
     /// Whether a workload is asked for.
     fn wants(&self, workload: &workloads::Workload) -> bool {
-        match self.workloads.is_empty() {
-            true => self.size == Size::Full || workload.is_quick,
-            false => self.workloads.iter().any(|name| name == workload.name),
+        match (self.workloads.is_empty(), self.task) {
+            (false, _) => self.workloads.iter().any(|name| name == workload.name),
+            (true, Task::Guard) => guard::WORKLOADS.contains(&workload.name),
+            (true, _) => self.size == Size::Full || workload.is_quick,
         }
     }
+
+    /// A run with the contestants that the task is about.
+    fn bench(&self) -> Result<Bench> {
+        let muster = self.muster.clone();
+        let none = [String::from("none")];
+        let mut bench = match self.task {
+            Task::Measure => Bench::with_peers(muster, self.peers.as_deref(), self.size)?,
+            Task::Guard => {
+                let before = self.before.as_ref().ok_or("guard --before which binary?")?;
+                Bench::new(contestants::twins(muster, std::path::absolute(before)?), self.size)
+            }
+            Task::Profile if self.workloads.is_empty() => return Err("profile which?".into()),
+            Task::Profile => Bench::with_peers(muster, Some(&none), self.size)?,
+        };
+        if self.task == Task::Guard {
+            (bench.n_rounds, bench.counts_syncs) = (guard::ROUNDS, false);
+        }
+        bench.profiles_into =
+            (self.task == Task::Profile).then(|| std::path::absolute(&self.out)).transpose()?;
+        bench.n_rounds = self.n_rounds.unwrap_or(bench.n_rounds);
+        Ok(bench)
+    }
+}
+
+/// The name of a workload, if there is one of that name.
+fn known(name: &str) -> Result<String> {
+    if workloads::ALL.iter().any(|workload| workload.name == name) {
+        return Ok(name.into());
+    }
+    let names: Vec<_> = workloads::ALL.iter().map(|workload| workload.name).collect();
+    Err(format!("no workload {name:?}; there are {}\n{USAGE}", names.join(", ")).into())
 }
 
 /// Runs the workloads that are asked for, and reports.
 fn measure(options: Options) -> Result<()> {
-    let peers = options.peers.as_deref();
-    let mut bench = Bench::with_peers(options.muster.clone(), peers, options.size)?;
-    bench.n_rounds = options.n_rounds.unwrap_or(bench.n_rounds);
+    let mut bench = options.bench()?;
     process::pin_to_core(process::LOAD_CORE);
     process::allow_open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -136,5 +178,11 @@ fn measure(options: Options) -> Result<()> {
     }
     print!("{}", bench.report.markdown());
     eprintln!("also in {}", options.out.display());
-    bench.report.verdict()
+    for recorder in bench.recorders.drain(..) {
+        eprintln!("flamegraph: {}", recorder.finish()?.display());
+    }
+    match options.task {
+        Task::Guard => guard::verdict(&bench.report),
+        Task::Measure | Task::Profile => bench.report.verdict(),
+    }
 }

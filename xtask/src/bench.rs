@@ -5,21 +5,86 @@
 //! everybody, prints tables and leaves them, with plots, in `target/bench`. A missed figure is a finding
 //! and no failure: on a small shared machine only people can tell a slow program from a busy neighbor.
 //! What could not be measured of muster is a failure; a peer that is missing is named.
+//!
+//! `bench guard` holds the binary against that of the last commit, built in `target/guard`, and fails
+//! on what became more than a tenth dearer. `cargo xtask profile NAME` draws a flamegraph of a workload.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{Failure, repository};
+use crate::{Failure, process, repository};
 
 pub(crate) const SAYS: &str = "Measures a release build beside its peers: bench [quick|full] \
-    [NAME...] [--peers NAME,...|none] [--rounds N] [--out FOLDER].";
+    [NAME...] [--peers NAME,...|none] [--rounds N] [--out FOLDER]; bench guard: beside the last commit.";
+pub(crate) const PROFILE_SAYS: &str =
+    "Draws a flamegraph of muster in a workload of the bench: profile NAME.";
 
 /// Entry of the chore.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if arguments.is_empty() {
-        return Err(Failure::Usage("say which bench: quick, full, or workloads by name".to_owned()));
+        return Err(Failure::Usage(
+            "say which bench: quick, full, or workloads by name".to_owned(),
+        ));
     }
     build()?;
-    measure(arguments)
+    if arguments.first().map(String::as_str) != Some("guard") {
+        return measure(arguments);
+    }
+    let before = build_before()?.display().to_string();
+    let mut words = vec!["guard".to_owned(), "--before".to_owned(), before];
+    words.extend_from_slice(&arguments[1..]);
+    measure(&words)
+}
+
+/// Entry of the chore that profiles.
+pub(crate) fn profile(arguments: &[String]) -> Result<(), Failure> {
+    if arguments.is_empty() {
+        return Err(Failure::Usage("say which workload".to_owned()));
+    }
+    if !process::is_on_path("perf") {
+        let needed = "perf is not installed; as root: apt-get install linux-perf";
+        return Err(Failure::NotInOrder(needed.to_owned()));
+    }
+    build()?;
+    let mut words = vec!["profile".to_owned()];
+    words.extend_from_slice(arguments);
+    measure(&words)
+}
+
+/// Builds muster of the last commit: the one that the work tree's changes are based on, or, where
+/// there are none, the one before.
+fn build_before() -> Result<PathBuf, Failure> {
+    let guard = repository::root().join("target/guard");
+    let (source, built) = (guard.join("source"), guard.join("target"));
+    let has_changes = !said(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    let before = said(&["rev-parse", if has_changes { "HEAD" } else { "HEAD^" }])?;
+    let path = source.display().to_string();
+    if source.join("Cargo.toml").is_file() {
+        end_well(
+            Command::new("git").args(["-C", &path, "checkout", "--quiet", "--detach", &before]),
+        )?;
+    } else {
+        // A folder that somebody removed is still on git's list.
+        end_well(Command::new("git").args(["worktree", "prune"]))?;
+        end_well(
+            Command::new("git").args(["worktree", "add", "--quiet", "--detach", &path, &before]),
+        )?;
+    }
+    let manifest = source.join("Cargo.toml");
+    let build = ["build", "--release", "-p", "muster", "--manifest-path"];
+    end_well(cargo().args(build).arg(manifest).env("CARGO_TARGET_DIR", &built))?;
+    Ok(built.join("release/muster"))
+}
+
+/// What git says.
+fn said(words: &[&str]) -> Result<String, Failure> {
+    let output = Command::new("git").args(words).current_dir(repository::root()).output();
+    let output = output.map_err(|error| Failure::NotInOrder(format!("git: {error}")))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(Failure::NotInOrder(format!("git {}: {why}", words.join(" "))));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Builds muster and the bench.

@@ -49,6 +49,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "fuzz", says: fuzz::SAYS, run: fuzz::run },
     Chore { name: "bench", says: bench::SAYS, run: bench::run },
     Chore { name: "package", says: package::SAYS, run: package::run },
+    Chore { name: "profile", says: bench::PROFILE_SAYS, run: bench::profile },
 ];
 
 fn main() -> ExitCode {
