@@ -12,7 +12,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::cluster::Cluster;
 use crate::contestant::{Contestant, Deed, Kind};
-use crate::figures::{Figures, Round, summary};
+use crate::figures::{Figures, Round, quantile, summary};
 use crate::load::{self, Crew, Deeds};
 use crate::report::{AtMost, CPU, Row};
 use crate::syncs;
@@ -46,6 +46,8 @@ pub(crate) struct Work {
     /// Deeds that fall due each second; without, the load saturates.
     rate: Option<f64>,
     at_most: Option<AtMost>,
+    /// Milliseconds that half of all deeds, and 99 of a hundred, may take.
+    waits_at_most: Option<(f64, f64)>,
     is_against_bare: bool,
     /// What one more connection does meanwhile, and how often.
     meanwhile: Option<(Duration, Deeds)>,
@@ -65,6 +67,7 @@ impl Work {
             n_deeds,
             rate: None,
             at_most: None,
+            waits_at_most: None,
             is_against_bare: false,
             meanwhile: None,
         }
@@ -95,6 +98,12 @@ impl Work {
     /// What muster may cost.
     pub(crate) fn at_most(mut self, at_most: AtMost) -> Work {
         self.at_most = Some(at_most);
+        self
+    }
+
+    /// How many milliseconds half of all deeds may take, and 99 of a hundred: rows of their own.
+    pub(crate) fn waits_at_most(mut self, p50: f64, p99: f64) -> Work {
+        self.waits_at_most = Some((p50, p99));
         self
     }
 
@@ -148,6 +157,7 @@ impl<'a> Field<'a> {
             }
         }
         let bare = turns.iter().find(|turn| turn.is_floor).map(|turn| turn.cost().0);
+        self.add_waits(&work, &turns);
         for mut turn in turns.into_iter().filter(|turn| !turn.rounds.is_empty()) {
             let syncs = self.count_syncs(&mut turn, &work).await;
             let (figure, spread) = turn.cost();
@@ -159,6 +169,20 @@ impl<'a> Field<'a> {
             row.at_most = work.at_most;
             row.details = Some(figures);
             self.bench.report.rows.push(row);
+        }
+    }
+
+    /// Adds rows for how long deeds took, if the work asks for them.
+    fn add_waits(&mut self, work: &Work, turns: &[Turn]) {
+        let Some((p50, p99)) = work.waits_at_most else { return };
+        for (what, share, at_most) in [("p50", 0.5, p50), ("p99", 0.99, p99)] {
+            for turn in turns.iter().filter(|turn| !turn.rounds.is_empty()) {
+                let waits = turn.rounds.iter().map(|round| quantile(&round.took, share) / 1e3);
+                let name = self.entrants[turn.entrant].cluster.contestant.name();
+                let says = format!("{}: {what}", work.says);
+                let row = Row::new(&says, name, summary(waits), "ms").at_most(at_most);
+                self.bench.report.rows.push(row);
+            }
         }
     }
 

@@ -1,11 +1,13 @@
 //! The workloads, one file each, in the order of the table.
 
+mod churn;
 mod discover;
 mod disk;
 mod dns;
 mod fleet;
 mod gap;
 mod idle;
+mod keys;
 mod kv;
 mod register;
 mod registry;
@@ -40,6 +42,14 @@ impl Workload {
         Workload { name, says, run, is_quick: true }
     }
 
+    const fn full(
+        name: &'static str,
+        says: &'static str,
+        run: for<'a> fn(&'a mut Bench) -> Running<'a>,
+    ) -> Workload {
+        Workload { name, says, run, is_quick: false }
+    }
+
     /// Does it.
     pub(crate) async fn run(&self, bench: &mut Bench) -> Result<()> {
         eprintln!("{}: {}", self.name, self.says);
@@ -62,4 +72,6 @@ pub(crate) const ALL: &[Workload] = &[
     Workload::quick("wake", wake::SAYS, |bench| Box::pin(wake::run(bench))),
     Workload::quick("fleet", fleet::SAYS, |bench| Box::pin(fleet::run(bench))),
     Workload::quick("gap", gap::SAYS, |bench| Box::pin(gap::run(bench))),
+    Workload::full("churn", churn::SAYS, |bench| Box::pin(churn::run(bench))),
+    Workload::full("keys", keys::SAYS, |bench| Box::pin(keys::run(bench))),
 ];

@@ -1,5 +1,7 @@
 //! Consul's HTTP API and DNS as clients of muster and of Consul speak them.
 
+use std::net::SocketAddr;
+
 use serde_json::json;
 
 use crate::Result;
@@ -17,8 +19,8 @@ pub(super) fn can(kind: Kind) -> bool {
 /// Connects to a server that speaks it.
 pub(super) async fn connect(to: &Addresses) -> Result<Box<dyn Connection>> {
     let http = http::Connection::open(*to.get("http").ok_or("no address for HTTP")?).await?;
-    let dns = Resolver::open(*to.get("dns").ok_or("no address for DNS")?).await?;
-    Ok(Box::new(Client { http, dns }))
+    let dns_address = *to.get("dns").ok_or("no address for DNS")?;
+    Ok(Box::new(Client { http, dns_address, dns: None }))
 }
 
 /// Whether the server at these addresses leads.
@@ -31,14 +33,25 @@ pub(super) async fn leads(server: &Addresses) -> Result<bool> {
 
 struct Client {
     http: http::Connection,
-    dns: Resolver,
+    dns_address: SocketAddr,
+    /// Opened by the first question: ten thousand watchers ask none.
+    dns: Option<Resolver>,
+}
+
+impl Client {
+    async fn ask(&mut self, question: Question) -> Result<usize> {
+        if self.dns.is_none() {
+            self.dns = Some(Resolver::open(self.dns_address).await?);
+        }
+        self.dns.as_mut().ok_or("no socket")?.ask(question).await
+    }
 }
 
 impl Connection for Client {
     fn perform(&mut self, deed: Deed) -> Doing<'_, usize> {
         Box::pin(async move {
             let asked = match deed {
-                Deed::Ask(question) => return self.dns.ask(question).await,
+                Deed::Ask(question) => return self.ask(question).await,
                 Deed::Put(number) => request("PUT", &format!("/v1/kv/bench/{number}"), &value()),
                 Deed::Get(number) => get(&format!("/v1/kv/bench/{number}")),
                 Deed::Register(instance) => {

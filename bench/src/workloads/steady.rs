@@ -20,7 +20,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         field.prepare(&pairs).await;
         let says = format!("KV put 256 B at 1,000 a second, open loop, {n_servers} servers");
         let work = Work::new(says, n_deeds, |number| Deed::Put(number % PAIRS));
-        field.compare(work.by(64).at_rate(RATE)).await;
+        field.compare(work.by(64).at_rate(RATE).waits_at_most(2.0, 10.0)).await;
     }
     Ok(())
 }
