@@ -1,8 +1,8 @@
 //! Who takes part: what a contestant has to tell and do, and the deeds that workloads are made of.
 //!
 //! A contestant says how its servers are started and how a deed is spoken to them. It is one file
-//! under [`crate::contestants`]; everything else (pinning, waiting, counting, comparing) is the same
-//! for all.
+//! under [`crate::contestants`]; everything else (pinning, waiting, counting, comparing) is the
+//! same for all.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -105,9 +105,8 @@ pub(crate) enum Deed {
     Bare(usize),
 }
 
-/// A deed without its object.
+/// A deed or a watch without its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "as in `Deed` and `Watched`")]
 pub(crate) enum Kind {
     Put,
     Get,

@@ -1,8 +1,8 @@
 //! Kept from getting slower: this binary beside an older one, in one run.
 //!
-//! CPU time per operation is compared, work by work. What became more than a tenth dearer, and in its
-//! best round is dearer than the older one in its median round, is named; a single busy round of the
-//! machine names nobody.
+//! CPU time per operation is compared, work by work. What became more than a tenth dearer, and in
+//! its best round is dearer than the older one in its median round, is named; a single busy round
+//! of the machine names nobody.
 
 use crate::Result;
 use crate::report::{CPU, OWN, Report};

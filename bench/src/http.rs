@@ -17,7 +17,7 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
-/// An answer, of which the body is only measured.
+/// An answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
@@ -110,8 +110,9 @@ struct Whole {
     end: usize,
 }
 
-/// Finds the end of the answer at the front of `bytes`, if it is all there. `seen` is where the next
-/// chunk begins, kept between calls so that a long answer is not walked through again and again.
+/// Finds the end of the answer at the front of `bytes`, if it is all there. `seen` is where the
+/// next chunk begins, kept between calls so that a long answer is not walked through again and
+/// again.
 fn parse(bytes: &[u8], seen: &mut usize) -> Result<Option<Whole>> {
     let Some(head) = find(bytes, b"\r\n\r\n").map(|at| at + 4) else { return Ok(None) };
     let text = std::str::from_utf8(&bytes[..head])?;

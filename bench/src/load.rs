@@ -1,9 +1,9 @@
 //! The load: what clients do to the servers of one contestant, and what that costs.
 //!
 //! [`closed`] has every connection ask again as soon as it is answered: it saturates, and its
-//! latencies are those of a saturated server. [`open`] has deeds fall due at a steady rate whether or
-//! not earlier ones are answered, and counts from the instant at which a deed was due: a server that
-//! stalls is charged for everybody who would have come meanwhile.
+//! latencies are those of a saturated server. [`open`] has deeds fall due at a steady rate whether
+//! or not earlier ones are answered, and counts from the instant at which a deed was due: a server
+//! that stalls is charged for everybody who would have come meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

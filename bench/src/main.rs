@@ -2,14 +2,14 @@
 //! one run.
 //!
 //! The figure that counts is CPU time of the servers per operation: rates and latencies on a small
-//! shared machine say more about the neighbors than about the server, while CPU time and its ratio to
-//! others of the same run are steady. Rates, latencies, bytes and syncs are told beside it.
+//! shared machine say more about the neighbors than about the server, while CPU time and its ratio
+//! to others of the same run are steady. Rates, latencies, bytes and syncs are told beside it.
 //!
-//! A [`contestant::Contestant`] says how its servers start and how a deed is spoken to them: one file
-//! under [`contestants`]. Its servers ([`cluster`]) are child processes pinned to one core
-//! ([`process`]); the [`load`] comes from the other. A workload is one file under [`workloads`] that
-//! reads like a sentence; the [`field`] of contestants takes turns, round by round, after a round
-//! that does not count. The [`report`] has medians and spread.
+//! A [`contestant::Contestant`] says how its servers start and how a deed is spoken to them: one
+//! file under [`contestants`]. Its servers ([`cluster`]) are child processes pinned to one core
+//! ([`process`]); the [`load`] comes from the other. A workload is one file under [`workloads`]
+//! that reads like a sentence; the [`field`] of contestants takes turns, round by round, after a
+//! round that does not count. The [`report`] has medians and spread.
 //!
 //! `cargo xtask bench` builds all of it and runs this program.
 

@@ -1,8 +1,8 @@
 //! The versions of all peers, in this one file.
 //!
 //! Peers of Debian come in the version that the machine's Debian has, and are named with the one
-//! that they report. Those of Go are built from their modules at these versions, and Eureka by Maven
-//! as `conformance/eureka/server/pom.xml` says.
+//! that they report. Those of Go are built from their modules at these versions, and Eureka by
+//! Maven as `conformance/eureka/server/pom.xml` says.
 
 /// Consul's module.
 pub(crate) const CONSUL: &str = "1.22.6";

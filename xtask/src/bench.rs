@@ -1,13 +1,15 @@
-//! `cargo xtask bench`: what a release build of muster costs, beside its peers and the floors of this
-//! machine.
+//! `cargo xtask bench`: what a release build of muster costs, beside its peers and the floors of
+//! this machine.
 //!
 //! Builds muster and the bench with the release profile and runs the bench (`bench/`), which starts
-//! everybody, prints tables and leaves them, with plots, in `target/bench`. A missed figure is a finding
-//! and no failure: on a small shared machine only people can tell a slow program from a busy neighbor.
-//! What could not be measured of muster is a failure; a peer that is missing is named.
+//! everybody, prints tables and leaves them, with plots, in `target/bench`. A missed figure is a
+//! finding and no failure: on a small shared machine only people can tell a slow program from a
+//! busy neighbor. What could not be measured of muster is a failure; a peer that is missing is
+//! named.
 //!
-//! `bench guard` holds the binary against that of the last commit, built in `target/guard`, and fails
-//! on what became more than a tenth dearer. `cargo xtask profile NAME` draws a flamegraph of a workload.
+//! `bench guard` holds the binary against that of the last commit, built in `target/guard`, and
+//! fails on what became more than a tenth dearer. `cargo xtask profile NAME` draws a flamegraph of
+//! a workload.
 
 use std::path::PathBuf;
 use std::process::Command;

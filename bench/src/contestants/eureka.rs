@@ -1,4 +1,5 @@
-//! Spring Cloud Netflix Eureka, built by Maven from `conformance/eureka/server`, which has its version.
+//! Spring Cloud Netflix Eureka, built by Maven from `conformance/eureka/server`, which has its
+//! version.
 //!
 //! Answers come from its read-only cache, as it is shipped; the cache looks for changes ten times a
 //! second, so that a run does not wait half a minute to find what it registered.

@@ -1,8 +1,8 @@
 //! The floors: the least that a server of this kind can cost on this machine.
 //!
 //! A floor is this program itself, started with `floor http` or `floor udp`: a bare hyper handler
-//! that answers `GET /N` with N bytes and as many header lines as a front-end, with the allocator of
-//! muster; and a loop that sends every datagram back.
+//! that answers `GET /N` with N bytes and as many header lines as a front-end, with the allocator
+//! of muster; and a loop that sends every datagram back.
 
 use std::cell::Cell;
 use std::convert::Infallible;

@@ -87,7 +87,7 @@ fn settings(folder: &Path, ports: &[&[u16]], number: usize) -> String {
     let mut out = format!(
         "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={}\n\
          clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nmaxSessionTimeout=3600000\n\
-         admin.enableServer=false\n4lw.commands.whitelist=srvr\n",
+         admin.enableServer=false\n",
         folder.join("data").display(),
         ports[number][0]
     );

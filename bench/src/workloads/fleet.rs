@@ -1,4 +1,5 @@
-//! A hundred thousand instances: what they take in memory, to load, to keep, and to start again with.
+//! A hundred thousand instances: what they take in memory, to load, to keep, and to start again
+//! with.
 
 use std::time::{Duration, Instant};
 

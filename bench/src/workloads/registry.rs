@@ -1,5 +1,5 @@
-//! What Eureka's clients do: read everything, read what changed, renew. Registrations go on meanwhile,
-//! so that nobody lives off an answer of long ago.
+//! What Eureka's clients do: read everything, read what changed, renew. Registrations go on
+//! meanwhile, so that nobody lives off an answer of long ago.
 
 use std::time::Duration;
 
