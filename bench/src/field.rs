@@ -150,6 +150,7 @@ impl<'a> Field<'a> {
 
     /// Compares all who can do a work; adds a row for each.
     pub(crate) async fn compare(&mut self, work: Work) {
+        eprintln!("  {}", work.says);
         let mut turns = self.turns(&work).await;
         for _ in 0..self.bench.n_rounds {
             for turn in &mut turns {

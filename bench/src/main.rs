@@ -172,7 +172,13 @@ fn measure(options: Options) -> Result<()> {
     process::allow_open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for workload in workloads::ALL.iter().filter(|workload| options.wants(workload)) {
-        runtime.block_on(workload.run(&mut bench))?;
+        runtime.block_on(async {
+            tokio::select! {
+                done = workload.run(&mut bench) => done,
+                // Servers end, and their folders go, with the workload that is dropped here.
+                _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+            }
+        })?;
         // What stands stands, whatever comes next.
         bench.report.write(&options.out)?;
     }

@@ -18,7 +18,8 @@ pub(crate) struct Consul;
 /// The listeners, as their flags name them.
 const LISTENERS: [&str; 5] = ["http", "dns", "server", "serf-lan", "serf-wan"];
 
-const SETTINGS: &str = "performance { raft_multiplier = 1 } connect { enabled = false } \
+/// As muster's: all watchers come from one address, and servers look for each other again soon.
+const SETTINGS: &str = "retry_interval = \"1s\" performance { raft_multiplier = 1 } connect { enabled = false } \
     limits { http_max_conns_per_client = 100000 }";
 
 impl Contestant for Consul {

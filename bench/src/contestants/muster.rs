@@ -32,6 +32,10 @@ const LISTENERS: [(&str, &str); 6] = [
     ("serf-wan", "serf_wan"),
 ];
 
+/// All watchers of a bench come from one address; servers that are started together look for each
+/// other again soon, instead of after half a minute.
+const SETTINGS: &str = "retry_interval = \"1s\" limits { http_max_conns_per_client = 100000 }";
+
 impl Muster {
     /// A binary, as clients of Consul and of DNS meet it.
     pub(crate) fn new(name: &str, binary: PathBuf) -> Muster {
@@ -52,8 +56,7 @@ impl Muster {
             ("--log-level".into(), "warn".into()),
             ("--node".into(), format!("bench-{number}")),
             ("--bind".into(), "127.0.0.1".into()),
-            // All watchers of a bench come from one address.
-            ("--hcl".into(), "limits { http_max_conns_per_client = 100000 }".into()),
+            ("--hcl".into(), SETTINGS.into()),
         ];
         for (listener, (flag, _)) in LISTENERS.iter().enumerate() {
             let port = ports.get(number).map_or(0, |ports| ports[listener]);
