@@ -16,6 +16,8 @@ pub(crate) const SAYS: &str = "watchers of one pair, of one service and of many,
 const WAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Instances of the one service that is watched.
 const INSTANCES: usize = 100;
+/// The pair that is watched: not the one that new connections try a server with.
+const WATCHED: usize = 1;
 
 /// One thing that many watch, and what they may cost.
 struct Crowd {
@@ -28,7 +30,7 @@ struct Crowd {
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let n_watchers = bench.size.of(1_000, 10_000);
-    let (pair, hundred) = (Watched::Pair(0), Watched::Service(Service::Hundred));
+    let (pair, hundred) = (Watched::Pair(WATCHED), Watched::Service(Service::Hundred));
     let changed = Instance { service: Service::Hundred, number: INSTANCES / 2, version: 1 };
     // The limits are for ten thousand.
     let limit = |for_ten_thousand: f64| for_ten_thousand * n_watchers as f64 / 10_000.0;
@@ -36,7 +38,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         Crowd {
             says: "a pair",
             watched: pair,
-            change: Deed::Put(0),
+            change: Deed::Put(WATCHED),
             cpu_at_most: limit(120.0),
             last_at_most: limit(200.0),
         },
@@ -66,7 +68,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
 async fn wake(cluster: &Cluster, crowd: &Crowd, n_watchers: usize) -> Result<Vec<Row>> {
     let contestant = &cluster.contestant;
     let mut deeds = both_services();
-    deeds.push(Deed::Put(0));
+    deeds.push(Deed::Put(WATCHED));
     deeds.retain(|deed| contestant.can(deed.kind()));
     prepare(cluster, deeds).await?;
     let empty = cluster.resident_bytes()?;
