@@ -1,6 +1,6 @@
 //! muster: this repository's binary, or an older one of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{consul_api, eureka_api};
 use crate::Result;
@@ -47,7 +47,7 @@ impl Muster {
         Muster { name: name.into(), binary, speaks: Tongue::Eureka }
     }
 
-    fn plan(&self, folder: &PathBuf, number: usize, ports: &[Vec<u16>]) -> Plan {
+    fn plan(&self, folder: &Path, number: usize, ports: &[Vec<u16>]) -> Plan {
         let mut words = vec!["agent".to_string()];
         let ready_file = folder.join("ready.json");
         let mut options = vec![
@@ -73,7 +73,7 @@ impl Muster {
         let launch = Launch {
             program: self.binary.clone(),
             arguments: words,
-            folder: folder.clone(),
+            folder: folder.to_path_buf(),
             ..Launch::default()
         };
         Plan { launch, addresses: Addresses::new(), ready_file: Some(ready_file) }
