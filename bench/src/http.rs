@@ -165,11 +165,11 @@ pub(crate) fn request(method: &str, target: &str, body: &str) -> Vec<u8> {
 
 /// A `GET`, as it goes over the wire.
 pub(crate) fn get(target: &str) -> Vec<u8> {
-    get_with(target, "")
+    read_with(target, "")
 }
 
 /// A `GET` with more header lines, each ended by a line break.
-pub(crate) fn get_with(target: &str, lines: &str) -> Vec<u8> {
+pub(crate) fn read_with(target: &str, lines: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: bench\r\n{lines}\r\n").into()
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::contestant::{Addresses, Connection, Deed, Doing, Instance, Kind, Service};
-use crate::http::{self, get_with, request};
+use crate::http::{self, read_with, request};
 
 /// What clients take.
 const JSON: &str = "Accept: application/json\r\n";
@@ -40,11 +40,11 @@ impl Connection for Client {
                 }
                 Deed::DiscoverStale(service) => {
                     let app = service.name().to_uppercase();
-                    get_with(&format!("/eureka/apps/{app}"), JSON)
+                    read_with(&format!("/eureka/apps/{app}"), JSON)
                 }
-                Deed::Registry => get_with("/eureka/apps/", JSON),
-                Deed::RegistryCompressed => get_with("/eureka/apps/", JSON_COMPRESSED),
-                Deed::Delta => get_with("/eureka/apps/delta", JSON_COMPRESSED),
+                Deed::Registry => read_with("/eureka/apps/", JSON),
+                Deed::RegistryCompressed => read_with("/eureka/apps/", JSON_COMPRESSED),
+                Deed::Delta => read_with("/eureka/apps/delta", JSON_COMPRESSED),
                 deed => return Err(format!("Eureka does not know {deed:?}").into()),
             };
             self.http.exchange(&asked).await
