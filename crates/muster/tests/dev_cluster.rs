@@ -102,6 +102,21 @@ fn client_of(agent: &Value) -> Client {
     Client::bound(&http, ClientFlags::default())
 }
 
+/// What an agent answers, once it answers as wished: agents hear of each other, and of what one of
+/// them was told, a moment later.
+async fn until(agent: &Client, path: &'static str, is_wished: impl Fn(&Value) -> bool) -> Value {
+    let asking = async {
+        loop {
+            let answer = agent.json(Ask::get(path)).await.unwrap();
+            if is_wished(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, asking).await.unwrap_or_else(|_| panic!("{path} is never as wished"))
+}
+
 #[tokio::test]
 async fn a_service_registered_at_a_client_is_found_at_every_agent_and_goes_with_it() {
     let size = ["-servers", "1", "-clients", "2"];
@@ -111,12 +126,13 @@ async fn a_service_registered_at_a_client_is_found_at_every_agent_and_goes_with_
     let path = "/v1/agent/service/register";
     first.done(Ask::put(path).body(br#"{"Name": "web", "Port": 80}"#.to_vec())).await.unwrap();
     for agent in [&server, &first, &second] {
-        let found = agent.json(Ask::get("/v1/health/service/web")).await.unwrap();
+        let found = until(agent, "/v1/health/service/web", |found| !found[0].is_null()).await;
         assert_eq!((&found[0]["Node"]["Node"], &found[1]), (&"client-1".into(), &Value::Null));
     }
     let node = second.json(Ask::get("/v1/agent/self")).await.unwrap();
     assert_eq!(node["Config"]["Server"], false);
-    let members = second.json(Ask::get("/v1/agent/members")).await.unwrap();
+    let are_all = |members: &Value| members.as_array().is_some_and(|all| all.len() == 3);
+    let members = until(&second, "/v1/agent/members", are_all).await;
     let roles: Vec<&Value> =
         members.as_array().unwrap().iter().map(|member| &member["Tags"]["role"]).collect();
     assert_eq!(roles, ["node", "node", "consul"]);
