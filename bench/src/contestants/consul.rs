@@ -21,7 +21,7 @@ const LISTENERS: [&str; 5] = ["http", "dns", "server", "serf-lan", "serf-wan"];
 /// As muster's: all watchers come from one address, and servers look for each other again soon.
 /// Consul refuses to start with more connections than the machine allows open files.
 const SETTINGS: &str = "retry_interval = \"1s\" performance { raft_multiplier = 1 } \
-    connect { enabled = false } \
+    connect { enabled = false } disable_update_check = true \
     limits { http_max_conns_per_client = 15000 }";
 
 impl Contestant for Consul {
