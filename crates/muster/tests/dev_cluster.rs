@@ -13,10 +13,12 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long a test waits for what must come.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// Between two looks at what is waited for.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// A running cluster.
 struct Cluster {
@@ -111,7 +113,7 @@ async fn until(agent: &Client, path: &'static str, is_wished: impl Fn(&Value) ->
             if is_wished(&answer) {
                 return answer;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(GLANCE).await;
         }
     };
     timeout(DEADLINE, asking).await.unwrap_or_else(|_| panic!("{path} is never as wished"))
