@@ -84,6 +84,19 @@ pub enum Stop {
     Fatal(Fatal),
 }
 
+impl Stop {
+    /// Asks an agent to stop, unless it shall already.
+    pub(crate) fn ask(stopping: &watch::Sender<Stop>) {
+        stopping.send_if_modified(|stop| {
+            let is_first = matches!(stop, Stop::No);
+            if is_first {
+                *stop = Stop::Asked;
+            }
+            is_first
+        });
+    }
+}
+
 impl Agent {
     /// Starts an agent on a data folder that it has locked, at ports that are bound. Returns once
     /// everything that was on disk is in the state; a cluster of one leads then.
@@ -185,13 +198,7 @@ impl Agent {
 
     /// Asks the agent to stop: whoever waits on [`Agent::stopping`] takes it down.
     pub fn stop(&self) {
-        self.stopping.send_if_modified(|stop| {
-            let is_first = matches!(stop, Stop::No);
-            if is_first {
-                *stop = Stop::Asked;
-            }
-            is_first
-        });
+        Stop::ask(&self.stopping);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -81,7 +81,7 @@ impl Doubts {
         self.news.notify_one();
     }
 
-    /// Waits until checks are to be removed.
+    /// Waits until checks are to be written or removed.
     pub(crate) async fn news(&self) {
         self.news.notified().await;
     }
@@ -92,6 +92,8 @@ impl Doubts {
         for (id, output) in marks {
             inner.waiting.entry(id).or_insert(output);
         }
+        drop(inner);
+        self.news.notify_one();
     }
 
     /// Some leases that end and some checks that change. Who runs out passes the guard first.

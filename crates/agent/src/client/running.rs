@@ -111,13 +111,7 @@ impl Client {
 
     /// Asks the agent to stop: whoever waits on [`Client::stopping`] takes it down.
     pub fn stop(&self) {
-        self.stopping.send_if_modified(|stop| {
-            let is_first = matches!(stop, Stop::No);
-            if is_first {
-                *stop = Stop::Asked;
-            }
-            is_first
-        });
+        Stop::ask(&self.stopping);
     }
 
     /// Ends the life of the agent: there is nothing to be closed.

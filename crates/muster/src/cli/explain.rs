@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use muster_model::check::GUARD_PREFIX;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -109,7 +110,8 @@ fn verdict(entry: &Value, times: &Times) -> Value {
     let status = worst(checks);
     let deciding: Vec<&Value> =
         items(checks).iter().filter(|check| check["Status"] == status).collect();
-    let kept = items(checks).iter().filter(|check| text(check, "CheckID").starts_with("_guard:"));
+    let kept =
+        items(checks).iter().filter(|check| text(check, "CheckID").starts_with(GUARD_PREFIX));
     let mut because: Vec<String> = match (status, items(checks).is_empty()) {
         (_, true) => vec!["it has no checks, and its node has none".into()],
         ("passing", _) => passing(items(checks), times),
