@@ -13,8 +13,8 @@
 //! the dead one goes. One change is made at a time, and the next look starts from what came of it.
 //!
 //! A leader whose disk has no space left can accept no write, though the others could: it hands the
-//! leadership over. Not at once after it was elected, so that it does not wander among servers of
-//! which none has space.
+//! leadership over. One that had none already when it was elected waits first, so that it does not
+//! wander among servers of which none has space.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ use crate::tags;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long one change may take.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a leader without space leads at least.
+/// How long a leader leads at least that was elected without space.
 const LEADS_WITHOUT_SPACE: Duration = Duration::from_secs(5);
 /// Voters that have to be well before a failed one is taken out.
 const WELL_VOTERS_MIN: usize = 3;
@@ -92,8 +92,11 @@ enum Change {
 pub(crate) async fn run(agent: &Agent) {
     let mut members = agent.lan.members();
     let elected_at = Instant::now();
+    let mut had_space = false;
     loop {
-        if !agent.consensus.has_space() && elected_at.elapsed() >= LEADS_WITHOUT_SPACE {
+        let has_space = agent.consensus.has_space();
+        had_space |= has_space;
+        if !has_space && (had_space || elected_at.elapsed() >= LEADS_WITHOUT_SPACE) {
             agent.hand_over(Instant::now() + CHANGE_TIMEOUT).await;
         }
         let seen = members.borrow_and_update().clone();
