@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use muster_agent::agent::Stop;
 use muster_registry::{Call, Operator};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -22,7 +23,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs an agent until it is stopped.
 pub fn run(launch: Launch) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("no runtime can be had: {error}")),
     };
@@ -30,6 +31,13 @@ pub fn run(launch: Launch) -> ExitCode {
     // What still blocks (a check's program, a disk that hangs) does not keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// Who is woken waits its turn behind those who are ready. By default it would go first, and so
+/// consensus, or whoever writes to a socket, would be woken by the first of many and find one thing
+/// to do where a moment later there are dozens to be done together (docs/performance.md).
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().disable_lifo_slot().enable_all().build()
 }
 
 async fn live(launch: Launch) -> ExitCode {
