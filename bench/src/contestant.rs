@@ -70,6 +70,16 @@ pub(crate) trait Connection: Send {
         Box::pin(async { Err("it watches nothing".into()) })
     }
 
+    /// Begins so many watches of a pair over this one connection.
+    fn park_together(&mut self, _pair: usize, _n_watches: usize) -> Doing<'_, ()> {
+        Box::pin(async { Err("it has one watch for each connection".into()) })
+    }
+
+    /// Waits until all of them have told of a change.
+    fn all_woken(&mut self) -> Doing<'_, ()> {
+        Box::pin(async { Err("it watches nothing".into()) })
+    }
+
     /// Whether nothing has been told since it was parked.
     fn is_silent(&mut self) -> Doing<'_, bool> {
         Box::pin(async { Ok(true) })
@@ -83,8 +93,14 @@ pub(crate) enum Deed {
     Put(usize),
     /// Reads the pair of this number, as fresh as the server's default.
     Get(usize),
+    /// Writes the new pair of this number, 256 bytes, provided that it is not there.
+    Create(usize),
+    /// Reads the pairs whose numbers begin with [`LISTED`].
+    List,
     /// Puts an instance with its check in the catalog.
     Register(Instance),
+    /// Takes an instance out of the catalog.
+    Deregister(Instance),
     /// Declares an instance with a check that has to be renewed to the agent.
     Vouch(usize),
     /// Renews the instance of this number.
@@ -95,6 +111,8 @@ pub(crate) enum Deed {
     DiscoverStale(Service),
     /// Asks a question of DNS.
     Ask(Question),
+    /// The same over TCP.
+    AskOverTcp(Question),
     /// Reads all instances of all services.
     Registry,
     /// The same, compressed.
@@ -110,15 +128,21 @@ pub(crate) enum Deed {
 pub(crate) enum Kind {
     Put,
     Get,
+    Create,
+    List,
     Register,
+    Deregister,
     Vouch,
     Renew,
     Discover,
     DiscoverStale,
     Ask,
+    AskOverTcp,
     Registry,
     Bare,
     WatchPair,
+    /// Many watches of a pair over one connection.
+    WatchTogether,
     WatchService,
 }
 
@@ -128,12 +152,16 @@ impl Deed {
         match self {
             Deed::Put(_) => Kind::Put,
             Deed::Get(_) => Kind::Get,
+            Deed::Create(_) => Kind::Create,
+            Deed::List => Kind::List,
             Deed::Register(_) => Kind::Register,
+            Deed::Deregister(_) => Kind::Deregister,
             Deed::Vouch(_) => Kind::Vouch,
             Deed::Renew(_) => Kind::Renew,
             Deed::Discover(_) => Kind::Discover,
             Deed::DiscoverStale(_) => Kind::DiscoverStale,
             Deed::Ask(_) => Kind::Ask,
+            Deed::AskOverTcp(_) => Kind::AskOverTcp,
             Deed::Registry | Deed::RegistryCompressed | Deed::Delta => Kind::Registry,
             Deed::Bare(_) => Kind::Bare,
         }
@@ -141,7 +169,8 @@ impl Deed {
 
     /// Whether it is to be on a disk before it is answered.
     pub(crate) fn is_write(self) -> bool {
-        matches!(self.kind(), Kind::Put | Kind::Register | Kind::Vouch)
+        let kind = self.kind();
+        matches!(kind, Kind::Put | Kind::Create | Kind::Register | Kind::Deregister | Kind::Vouch)
     }
 }
 
@@ -178,10 +207,14 @@ impl Watched {
 /// The services of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
-    /// Has ten instances.
+    /// Has one instance.
+    One,
+    /// Has ten.
     Ten,
     /// Has a hundred.
     Hundred,
+    /// Has a thousand.
+    Thousand,
     /// One of many, by number.
     Fleet(usize),
 }
@@ -190,8 +223,10 @@ impl Service {
     /// Its name.
     pub(crate) fn name(self) -> String {
         match self {
+            Service::One => "one".into(),
             Service::Ten => "ten".into(),
             Service::Hundred => "hundred".into(),
+            Service::Thousand => "thousand".into(),
             Service::Fleet(number) => format!("service-{number}"),
         }
     }
@@ -233,6 +268,10 @@ impl Instance {
         8_000 + self.number % 1_000
     }
 }
+
+/// How the numbers of the pairs begin that are listed: 19, 190 to 199 and 1900 to 1999, where there
+/// are two thousand.
+pub(crate) const LISTED: &str = "19";
 
 /// The value of a pair, 256 bytes; two in a row are never alike.
 pub(crate) fn value() -> String {

@@ -20,6 +20,7 @@ mod bench;
 mod cluster;
 mod contestant;
 mod contestants;
+mod dns;
 mod field;
 mod figures;
 mod guard;
@@ -31,7 +32,8 @@ mod process;
 mod profile;
 mod report;
 mod syncs;
-mod udp;
+mod together;
+
 mod versions;
 mod workloads;
 

@@ -6,21 +6,23 @@ use serde_json::json;
 
 use crate::Result;
 use crate::contestant::{
-    Addresses, Connection, Deed, Doing, Instance, Kind, Question, Watched, value,
+    Addresses, Connection, Deed, Doing, Instance, Kind, LISTED, Question, Watched, value,
 };
+use crate::dns::Resolver;
 use crate::http::{self, get, request};
-use crate::udp::Resolver;
+use crate::together::Together;
 
 /// What can be done through this API.
 pub(super) fn can(kind: Kind) -> bool {
-    !matches!(kind, Kind::Registry | Kind::Bare)
+    !matches!(kind, Kind::Registry | Kind::Bare | Kind::WatchTogether)
 }
 
 /// Connects to a server that speaks it.
 pub(super) async fn connect(to: &Addresses) -> Result<Box<dyn Connection>> {
-    let http = http::Connection::open(*to.get("http").ok_or("no address for HTTP")?).await?;
+    let http_address = *to.get("http").ok_or("no address for HTTP")?;
+    let http = http::Connection::open(http_address).await?;
     let dns_address = *to.get("dns").ok_or("no address for DNS")?;
-    Ok(Box::new(Client { http, dns_address, dns: None }))
+    Ok(Box::new(Client { http, http_address, dns: Resolver::new(dns_address), together: None }))
 }
 
 /// Whether the server at these addresses leads.
@@ -33,29 +35,27 @@ pub(super) async fn leads(server: &Addresses) -> Result<bool> {
 
 struct Client {
     http: http::Connection,
-    dns_address: SocketAddr,
-    /// Opened by the first question: ten thousand watchers ask none.
-    dns: Option<Resolver>,
-}
-
-impl Client {
-    async fn ask(&mut self, question: Question) -> Result<usize> {
-        if self.dns.is_none() {
-            self.dns = Some(Resolver::open(self.dns_address).await?);
-        }
-        self.dns.as_mut().ok_or("no socket")?.ask(question).await
-    }
+    http_address: SocketAddr,
+    dns: Resolver,
+    together: Option<Together>,
 }
 
 impl Connection for Client {
     fn perform(&mut self, deed: Deed) -> Doing<'_, usize> {
         Box::pin(async move {
             let asked = match deed {
-                Deed::Ask(question) => return self.ask(question).await,
+                Deed::Ask(_) | Deed::AskOverTcp(_) => return self.dns.perform(deed).await,
                 Deed::Put(number) => request("PUT", &format!("/v1/kv/bench/{number}"), &value()),
                 Deed::Get(number) => get(&format!("/v1/kv/bench/{number}")),
+                Deed::Create(number) => {
+                    request("PUT", &format!("/v1/kv/created/{number}?cas=0"), &value())
+                }
+                Deed::List => get(&format!("/v1/kv/bench/{LISTED}?recurse")),
                 Deed::Register(instance) => {
                     request("PUT", "/v1/catalog/register", &registration(instance))
+                }
+                Deed::Deregister(instance) => {
+                    request("PUT", "/v1/catalog/deregister", &deregistration(instance))
                 }
                 Deed::Vouch(number) => {
                     request("PUT", "/v1/agent/service/register", &definition(number))
@@ -92,6 +92,25 @@ impl Connection for Client {
         })
     }
 
+    fn park_together(&mut self, pair: usize, n_watches: usize) -> Doing<'_, ()> {
+        Box::pin(async move {
+            let mut together = Together::open(self.http_address).await?;
+            let target = format!("/v1/kv/bench/{pair}");
+            let index = together.read(&target, "x-consul-index").await?;
+            for _ in 0..n_watches {
+                together.park(&format!("{target}?index={index}&wait=9m"))?;
+            }
+            self.together = Some(together);
+            Ok(())
+        })
+    }
+
+    fn all_woken(&mut self) -> Doing<'_, ()> {
+        Box::pin(
+            async move { self.together.as_mut().ok_or("it watches nothing")?.all_answered().await },
+        )
+    }
+
     fn is_silent(&mut self) -> Doing<'_, bool> {
         Box::pin(async move { Ok(self.http.is_silent()) })
     }
@@ -124,6 +143,10 @@ fn registration(instance: Instance) -> String {
         },
     })
     .to_string()
+}
+
+fn deregistration(instance: Instance) -> String {
+    json!({ "Node": format!("node-{}", instance.node()), "ServiceID": instance.id() }).to_string()
 }
 
 /// A local service with a check that has to be renewed.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::consul_api::FIRST_QUESTION;
 use crate::Result;
 use crate::contestant::{Addresses, Connection, Contestant, Deed, Doing, Kind, Plan};
+use crate::dns::{Resolver, zone};
 use crate::install;
 use crate::process::{Launch, free_ports};
-use crate::udp::{Resolver, zone};
 use crate::versions::COREDNS;
 
 /// CoreDNS of [`COREDNS`].
@@ -19,7 +19,7 @@ impl Contestant for CoreDns {
     }
 
     fn can(&self, kind: Kind) -> bool {
-        kind == Kind::Ask
+        matches!(kind, Kind::Ask | Kind::AskOverTcp)
     }
 
     fn install(&self) -> Result<String> {
@@ -49,7 +49,7 @@ impl Contestant for CoreDns {
     fn connect<'a>(&'a self, to: &'a Addresses) -> Doing<'a, Box<dyn Connection>> {
         Box::pin(async move {
             let at = *to.get("dns").ok_or("no address for DNS")?;
-            Ok(Box::new(Resolver::open(at).await?) as Box<dyn Connection>)
+            Ok(Box::new(Resolver::new(at)) as Box<dyn Connection>)
         })
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use self::wire::Channel;
 use crate::Result;
 use crate::contestant::{
-    Addresses, Connection, Contestant, Deed, Doing, Instance, Kind, Plan, Watched, value,
+    Addresses, Connection, Contestant, Deed, Doing, Instance, Kind, LISTED, Plan, Watched, value,
 };
 use crate::install;
 use crate::process::{Launch, free_ports};
@@ -25,7 +25,9 @@ impl Contestant for Etcd {
     }
 
     fn can(&self, kind: Kind) -> bool {
-        matches!(kind, Kind::Put | Kind::Get | Kind::Register | Kind::WatchPair)
+        matches!(kind, Kind::Put | Kind::Get | Kind::Create | Kind::List)
+            || matches!(kind, Kind::Register | Kind::Deregister)
+            || matches!(kind, Kind::WatchPair | Kind::WatchTogether)
     }
 
     fn install(&self) -> Result<String> {
@@ -66,7 +68,7 @@ impl Contestant for Etcd {
         Box::pin(async move {
             let at = *to.get("grpc").ok_or("no address for gRPC")?;
             let channel = Channel::open(at).await?;
-            Ok(Box::new(Client { channel, watch: None }) as Box<dyn Connection>)
+            Ok(Box::new(Client { channel, watches: Vec::new() }) as Box<dyn Connection>)
         })
     }
 
@@ -81,7 +83,17 @@ impl Contestant for Etcd {
 
 struct Client {
     channel: Channel,
-    watch: Option<wire::Stream>,
+    watches: Vec<wire::Stream>,
+}
+
+impl Client {
+    async fn watch(&mut self, number: usize) -> Result<()> {
+        let mut stream = self.channel.watch(wire::watch(&pair(number))).await?;
+        // The first message says that the watch stands.
+        stream.next().await?;
+        self.watches.push(stream);
+        Ok(())
+    }
 }
 
 impl Connection for Client {
@@ -90,13 +102,24 @@ impl Connection for Client {
             let (method, message) = match deed {
                 Deed::Put(number) => ("KV/Put", wire::put(&pair(number), &value())),
                 Deed::Get(number) => ("KV/Range", wire::range(&pair(number))),
+                Deed::Create(number) => {
+                    ("KV/Txn", wire::create(&format!("created/{number}"), &value()))
+                }
+                Deed::List => ("KV/Range", wire::range_of(&format!("bench/{LISTED}"))),
                 Deed::Register(instance) => ("KV/Put", wire::put(&key(instance), &value())),
+                Deed::Deregister(instance) => ("KV/DeleteRange", wire::range(&key(instance))),
                 deed => return Err(format!("etcd does not know {deed:?}").into()),
             };
             let answer = self.channel.call(method, message).await?;
-            match deed.kind() == Kind::Get && !wire::has_pair(&answer) {
-                true => Err("the pair is not there".into()),
-                false => Ok(answer.len()),
+            let is_right = match deed.kind() {
+                Kind::Get | Kind::List => wire::has_pair(&answer),
+                Kind::Create => wire::has_succeeded(&answer),
+                _ => true,
+            };
+            if is_right {
+                Ok(answer.len())
+            } else {
+                Err(format!("{deed:?} came to nothing").into())
             }
         })
     }
@@ -104,24 +127,38 @@ impl Connection for Client {
     fn park(&mut self, watched: Watched) -> Doing<'_, ()> {
         Box::pin(async move {
             let Watched::Pair(number) = watched else { return Err("no services".into()) };
-            let mut stream = self.channel.watch(wire::watch(&pair(number))).await?;
-            // The first message says that the watch stands.
-            stream.next().await?;
-            self.watch = Some(stream);
-            Ok(())
+            self.watch(number).await
         })
     }
 
     fn woken(&mut self) -> Doing<'_, ()> {
         Box::pin(async move {
-            self.watch.as_mut().ok_or("it watches nothing")?.next().await?;
+            self.watches.first_mut().ok_or("it watches nothing")?.next().await?;
+            Ok(())
+        })
+    }
+
+    fn park_together(&mut self, pair: usize, n_watches: usize) -> Doing<'_, ()> {
+        Box::pin(async move {
+            for _ in 0..n_watches {
+                self.watch(pair).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn all_woken(&mut self) -> Doing<'_, ()> {
+        Box::pin(async move {
+            for watch in &mut self.watches {
+                watch.next().await?;
+            }
             Ok(())
         })
     }
 
     fn is_silent(&mut self) -> Doing<'_, bool> {
         Box::pin(async move {
-            let watch = self.watch.as_mut().ok_or("it watches nothing")?;
+            let watch = self.watches.first_mut().ok_or("it watches nothing")?;
             Ok(tokio::time::timeout(std::time::Duration::ZERO, watch.next()).await.is_err())
         })
     }

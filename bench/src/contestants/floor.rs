@@ -19,9 +19,9 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::consul_api::FIRST_QUESTION;
 use crate::Result;
 use crate::contestant::{Addresses, Connection, Contestant, Deed, Doing, Kind, Plan};
+use crate::dns::Resolver;
 use crate::http::{self as client, get};
 use crate::process::Launch;
-use crate::udp::Resolver;
 
 /// The longest answer of the bare handler.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -97,7 +97,7 @@ impl Contestant for Floor {
             let at = *to.get(self.word()).ok_or("the floor has no address")?;
             Ok(match self {
                 Floor::Http => Box::new(Bare(client::Connection::open(at).await?)),
-                Floor::Udp => Box::new(Resolver::open(at).await?) as Box<dyn Connection>,
+                Floor::Udp => Box::new(Resolver::new(at)) as Box<dyn Connection>,
             })
         })
     }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::consul_api::FIRST_QUESTION;
 use crate::Result;
 use crate::contestant::{Addresses, Connection, Contestant, Deed, Doing, Kind, Plan};
+use crate::dns::{Resolver, zone};
 use crate::install;
 use crate::process::{Launch, free_ports};
-use crate::udp::{Resolver, zone};
 
 /// Knot DNS, in the version of the machine's Debian.
 pub(crate) struct Knot;
@@ -20,7 +20,7 @@ impl Contestant for Knot {
     }
 
     fn can(&self, kind: Kind) -> bool {
-        kind == Kind::Ask
+        matches!(kind, Kind::Ask | Kind::AskOverTcp)
     }
 
     fn install(&self) -> Result<String> {
@@ -50,7 +50,7 @@ impl Contestant for Knot {
     fn connect<'a>(&'a self, to: &'a Addresses) -> Doing<'a, Box<dyn Connection>> {
         Box::pin(async move {
             let at = *to.get("dns").ok_or("no address for DNS")?;
-            Ok(Box::new(Resolver::open(at).await?) as Box<dyn Connection>)
+            Ok(Box::new(Resolver::new(at)) as Box<dyn Connection>)
         })
     }
 }

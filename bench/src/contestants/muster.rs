@@ -87,7 +87,7 @@ impl Contestant for Muster {
 
     fn can(&self, kind: Kind) -> bool {
         match self.speaks {
-            Tongue::Consul => consul_api::can(kind),
+            Tongue::Consul => consul_api::can(kind) || kind == Kind::WatchTogether,
             Tongue::Eureka => eureka_api::can(kind),
         }
     }

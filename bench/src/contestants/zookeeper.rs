@@ -30,7 +30,8 @@ impl Contestant for ZooKeeper {
     }
 
     fn can(&self, kind: Kind) -> bool {
-        matches!(kind, Kind::Put | Kind::Get | Kind::Register | Kind::WatchPair)
+        matches!(kind, Kind::Put | Kind::Get | Kind::Create)
+            || matches!(kind, Kind::Register | Kind::Deregister | Kind::WatchPair)
     }
 
     fn install(&self) -> Result<String> {
@@ -108,7 +109,13 @@ impl Connection for Client {
             match deed {
                 Deed::Put(number) => self.write(&pair(number)).await,
                 Deed::Get(number) => self.session.read(&pair(number), false).await?.well(),
+                Deed::Create(number) => {
+                    self.session.create(&format!("/bench/new-{number}"), &value()).await?.well()
+                }
                 Deed::Register(instance) => self.write(&znode(instance)).await,
+                Deed::Deregister(instance) => {
+                    self.session.delete(&znode(instance)).await?.unless(NO_NODE)
+                }
                 deed => Err(format!("ZooKeeper does not know {deed:?}").into()),
             }
         })

@@ -1,4 +1,4 @@
-//! Services and names by DNS, against a bare echo of datagrams.
+//! Services and names by DNS, against a bare echo of datagrams; and services over TCP.
 
 use crate::Result;
 use crate::bench::Bench;
@@ -25,6 +25,9 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         let work = Work::new(says, n_deeds * more, move |_| Deed::Ask(question));
         field.compare(work.by(16).at_most(at_most)).await;
     }
+    let question = Question::Srv(Service::Ten);
+    let says = "DNS SRV, 10 instances, EDNS, over TCP";
+    field.compare(Work::new(says, 6_000 * more, move |_| Deed::AskOverTcp(question)).by(16)).await;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! Pairs of 256 bytes written to disk and read, by 1, 16 and 64 connections.
+//! Pairs of 256 bytes written to disk and read, by 1, 16 and 64 connections; created if they are not
+//! there; listed.
 
 use crate::Result;
 use crate::bench::Bench;
@@ -28,5 +29,9 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         let work = Work::new(says, 2 * n_deeds * more, |number| Deed::Get(number % PAIRS));
         field.compare(work.by(n_connections).at_most(Amount(get_at_most))).await;
     }
+    let says = "KV compare and set of a new key 256 B, durable, 16 connections";
+    field.compare(Work::new(says, 4_000 * more, Deed::Create).by(16)).await;
+    let says = "KV list of 111 pairs, 16 connections";
+    field.compare(Work::new(says, 2_000 * more, |_| Deed::List).by(16)).await;
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::dns::both_services;
 use crate::Result;
 use crate::bench::Bench;
 use crate::cluster::Cluster;
-use crate::contestant::{Connection, Deed, Instance, Service, Watched};
+use crate::contestant::{Connection, Deed, Instance, Kind, Service, Watched};
 use crate::field::{Field, prepare};
 use crate::report::Row;
 
@@ -18,6 +18,10 @@ const WAKE_TIMEOUT: Duration = Duration::from_secs(60);
 const INSTANCES: usize = 100;
 /// The pair that is watched: not the one that new connections try a server with.
 const WATCHED: usize = 1;
+/// Watches that share a connection, where they do.
+const TOGETHER: usize = 100;
+/// After that long a parked watch has taken the memory that it takes.
+const SETTLES: Duration = Duration::from_millis(200);
 
 /// One thing that many watch, and what they may cost.
 struct Crowd {
@@ -29,7 +33,17 @@ struct Crowd {
 }
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
-    let n_watchers = bench.size.of(1_000, 10_000);
+    let sizes: &[usize] = bench.size.of(&[1_000], &[1_000, 10_000, 18_000]);
+    for n_watchers in sizes {
+        same(bench, *n_watchers).await;
+        together(bench, *n_watchers).await;
+        others(bench, *n_watchers).await?;
+    }
+    Ok(())
+}
+
+/// All watch the same.
+async fn same(bench: &mut Bench, n_watchers: usize) {
     let (pair, hundred) = (Watched::Pair(WATCHED), Watched::Service(Service::Hundred));
     let changed = Instance { service: Service::Hundred, number: INSTANCES / 2, version: 1 };
     // The limits are for ten thousand.
@@ -61,7 +75,6 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
             }
         }
     }
-    others(bench, n_watchers).await
 }
 
 /// All wake with one change: what that costs, and when the last is awake.
@@ -91,6 +104,51 @@ async fn wake(cluster: &Cluster, crowd: &Crowd, n_watchers: usize) -> Result<Vec
         row("CPU", cpu, "ms CPU").at_most(crowd.cpu_at_most),
         row("last woken", last, "ms").at_most(crowd.last_at_most),
         row("resident for each parked", each, "kB").at_most(10.0),
+    ])
+}
+
+/// All watch a pair, many over each connection.
+async fn together(bench: &mut Bench, n_watchers: usize) {
+    let field = Field::start(bench, &[Kind::WatchTogether], 1).await;
+    for number in 0..field.entrants.len() {
+        let cluster = &field.entrants[number].cluster;
+        let name = cluster.contestant.name().to_string();
+        match wake_together(cluster, n_watchers).await {
+            Ok(rows) => field.bench.report.rows.extend(rows),
+            Err(error) => field.bench.report.leave_out(&name, "watchers together", &error),
+        }
+    }
+}
+
+async fn wake_together(cluster: &Cluster, n_watchers: usize) -> Result<[Row; 3]> {
+    let mut writer = cluster.connect(0).await?;
+    writer.perform(Deed::Put(WATCHED)).await?;
+    let empty = cluster.resident_bytes()?;
+    let mut parked = Vec::new();
+    for _ in 0..n_watchers / TOGETHER {
+        let mut connection = cluster.connect(0).await?;
+        connection.park_together(WATCHED, TOGETHER).await?;
+        parked.push(connection);
+    }
+    tokio::time::sleep(SETTLES).await;
+    let each = cluster.resident_bytes()?.saturating_sub(empty) as f64 / 1e3 / n_watchers as f64;
+    let (cpu, begun) = (cluster.cpu()?, Instant::now());
+    writer.perform(Deed::Put(WATCHED)).await?;
+    for watchers in &mut parked {
+        let woken = tokio::time::timeout(WAKE_TIMEOUT, watchers.all_woken()).await;
+        woken.map_err(|_| "a watcher does not wake")??;
+    }
+    let last = begun.elapsed().as_secs_f64() * 1e3;
+    let cpu = (cluster.cpu()? - cpu).as_secs_f64() * 1e3;
+    let limit = |for_ten_thousand: f64| for_ten_thousand * n_watchers as f64 / 10_000.0;
+    let row = |what: &str, figure, unit| {
+        let says = format!("1 change, {n_watchers} watchers, {TOGETHER} a connection: {what}");
+        Row::new(&says, cluster.contestant.name(), (figure, (figure, figure)), unit)
+    };
+    Ok([
+        row("CPU", cpu, "ms CPU").at_most(limit(20.0)),
+        row("last woken", last, "ms").at_most(limit(40.0)),
+        row("resident for each parked", each, "kB").at_most(0.35),
     ])
 }
 
@@ -148,6 +206,6 @@ async fn park(
     }
     // An answer on a later connection shows that the requests before it were read.
     cluster.connect(0).await?.perform(cluster.contestant.first_deed()).await?;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(SETTLES).await;
     Ok(parked)
 }

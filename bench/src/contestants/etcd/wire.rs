@@ -158,6 +158,31 @@ pub(super) fn range(key: &str) -> Vec<u8> {
     field(1, key.as_bytes())
 }
 
+/// `RangeRequest` for all keys that begin with these letters: up to the next word of the same length.
+pub(super) fn range_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    let mut out = field(1, prefix.as_bytes());
+    out.extend(field(2, &end));
+    out
+}
+
+/// `TxnRequest` that puts a key provided that it was never created: a comparison of its creation
+/// with 0, which as every other default is not spelled out.
+pub(super) fn create(key: &str, value: &str) -> Vec<u8> {
+    const TARGET: [u8; 2] = [2 << 3, 1];
+    let compare = [&TARGET[..], &field(3, key.as_bytes())].concat();
+    let put = field(2, &put(key, value));
+    [field(1, &compare), field(2, &put)].concat()
+}
+
+/// Whether what a `TxnResponse` is about was done.
+pub(super) fn has_succeeded(answer: &[u8]) -> bool {
+    find(answer, 2).is_ok_and(|found| found == Some(Value::Number(1)))
+}
+
 /// `WatchRequest` that creates a watch of one key.
 pub(super) fn watch(key: &str) -> Vec<u8> {
     field(1, &field(1, key.as_bytes()))

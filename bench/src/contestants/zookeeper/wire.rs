@@ -13,6 +13,7 @@ pub(super) const NO_NODE: i32 = -101;
 pub(super) const NODE_EXISTS: i32 = -110;
 
 const CREATE: i32 = 1;
+const DELETE: i32 = 2;
 const GET_DATA: i32 = 4;
 const SET_DATA: i32 = 5;
 /// The number under which a watch tells of its change.
@@ -74,6 +75,13 @@ impl Session {
         let mut fields = self.head(CREATE);
         fields.bytes(path.as_bytes()).bytes(data.as_bytes());
         fields.int(1).int(31).bytes(b"world").bytes(b"anyone").int(0);
+        self.ask(fields).await
+    }
+
+    /// Removes a znode, whatever its version.
+    pub(super) async fn delete(&mut self, path: &str) -> Result<Reply> {
+        let mut fields = self.head(DELETE);
+        fields.bytes(path.as_bytes()).int(-1);
         self.ask(fields).await
     }
 

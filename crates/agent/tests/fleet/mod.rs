@@ -28,6 +28,7 @@ use muster_registry::local::Identity;
 use muster_registry::operator::{LogLevel, SettingValue};
 use muster_registry::{Answered, Call, Freshness, Refusal, Registry};
 use muster_world::{Address, Memory, Real, World};
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
 /// How long anything may take here before it counts as never.
@@ -109,9 +110,10 @@ fn logs(world: &Arc<dyn World>) -> Logs {
 // Servers
 // ------------------------------------------------------------------------------------------------
 
-/// A server, and what outlives it.
+/// A server on a runtime of its own, as in a process of its own, and what outlives it.
 pub(crate) struct Server {
     pub(crate) agent: Arc<Agent>,
+    runtime: Option<Runtime>,
     number: u8,
     disk: Arc<Memory>,
     at: PortSetup,
@@ -141,10 +143,26 @@ impl Server {
         self.agent.leadership().borrow().is_leader
     }
 
-    /// Takes it away from the others without a word.
-    pub(crate) async fn die(self) -> Gone {
-        self.agent.shutdown().await;
-        Gone { number: self.number, disk: self.disk, at: self.at }
+    /// Takes it away from the others without a word: its tasks end where they are.
+    pub(crate) async fn die(mut self) -> Gone {
+        let gone = Gone { number: self.number, disk: self.disk.clone(), at: self.at };
+        let agent = Arc::downgrade(&self.agent);
+        self.end();
+        drop(self);
+        until("its tasks have ended", async || (agent.strong_count() == 0).then_some(())).await;
+        gone
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -157,11 +175,15 @@ impl Gone {
         let ports = until("its ports are free", async || Ports::bind(&*world, &self.at).ok()).await;
         let (server, lan, _) = ports.addresses().expect("bound");
         let Address::Inet(server) = server else { panic!("not over TCP") };
-        let folder = folder(&world, &setup.identity).await;
-        let agent = Agent::start(world.clone(), logs(&world), folder, setup, ports).await;
+        let built = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = built.expect("a runtime can be had");
+        let starting = runtime.spawn(async move {
+            let folder = folder(&world, &setup.identity).await;
+            Agent::start(world.clone(), logs(&world), folder, setup, ports).await
+        });
+        let agent = starting.await.expect("it runs").expect("a server starts");
         let at = PortSetup { server, lan, wan: None };
-        let agent = agent.expect("a server starts");
-        Server { agent, number: self.number, disk: self.disk, at }
+        Server { agent, runtime: Some(runtime), number: self.number, disk: self.disk, at }
     }
 }
 

@@ -1,15 +1,16 @@
-//! DNS over UDP as one client asks it: a question, and its answer.
+//! DNS as one client asks it, over UDP and TCP: a question, and its answer.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::Result;
 use crate::contestant::{Connection, Deed, Doing, Question, Service};
 
-/// After this long without an answer a question is sent anew.
+/// After this long without an answer a datagram is sent anew.
 const LOST_AFTER: Duration = Duration::from_millis(500);
 /// How many times.
 const TRIES_MAX: usize = 5;
@@ -17,32 +18,58 @@ const TRIES_MAX: usize = 5;
 const A: u16 = 1;
 const SRV: u16 = 33;
 
-/// One socket, which has one question under way at a time.
+/// A socket of each kind, opened by the first question: ten thousand watchers ask none. One question
+/// is under way at a time.
 pub(crate) struct Resolver {
-    socket: UdpSocket,
+    server: SocketAddr,
+    datagrams: Option<UdpSocket>,
+    stream: Option<TcpStream>,
     buffer: Vec<u8>,
 }
 
 impl Resolver {
-    /// A socket of its own.
-    pub(crate) async fn open(to: SocketAddr) -> Result<Resolver> {
-        let socket = UdpSocket::bind("127.0.0.1:0").await?;
-        socket.connect(to).await?;
-        Ok(Resolver { socket, buffer: vec![0; 65_535] })
+    /// Asks this server.
+    pub(crate) fn new(server: SocketAddr) -> Resolver {
+        Resolver { server, datagrams: None, stream: None, buffer: Vec::new() }
     }
 
-    /// Asks, and gives the bytes of the answer.
-    pub(crate) async fn ask(&mut self, question: Question) -> Result<usize> {
+    /// Asks in a datagram, and gives the bytes of the answer.
+    async fn ask(&mut self, question: Question) -> Result<usize> {
+        if self.datagrams.is_none() {
+            let socket = UdpSocket::bind("127.0.0.1:0").await?;
+            socket.connect(self.server).await?;
+            self.datagrams = Some(socket);
+            self.buffer.resize(65_535, 0);
+        }
+        let socket = self.datagrams.as_ref().ok_or("no socket")?;
         let asked = message(question);
         for _ in 0..TRIES_MAX {
-            self.socket.send(&asked).await?;
-            if let Ok(received) = timeout(LOST_AFTER, self.socket.recv(&mut self.buffer)).await {
+            socket.send(&asked).await?;
+            if let Ok(received) = timeout(LOST_AFTER, socket.recv(&mut self.buffer)).await {
                 let length = received?;
                 check(question, &self.buffer[..length])?;
                 return Ok(length);
             }
         }
         Err("datagrams are not answered".into())
+    }
+
+    /// Asks over a connection that is kept, and gives the bytes of the answer.
+    async fn ask_over_tcp(&mut self, question: Question) -> Result<usize> {
+        if self.stream.is_none() {
+            let stream = TcpStream::connect(self.server).await?;
+            stream.set_nodelay(true)?;
+            self.stream = Some(stream);
+        }
+        let stream = self.stream.as_mut().ok_or("no connection")?;
+        let asked = message(question);
+        let length = u16::try_from(asked.len())?.to_be_bytes();
+        stream.write_all(&[&length[..], &asked].concat()).await?;
+        let length = usize::from(stream.read_u16().await?);
+        self.buffer.resize(length, 0);
+        stream.read_exact(&mut self.buffer).await?;
+        check(question, &self.buffer)?;
+        Ok(length)
     }
 }
 
@@ -51,6 +78,7 @@ impl Connection for Resolver {
         Box::pin(async move {
             match deed {
                 Deed::Ask(question) => self.ask(question).await,
+                Deed::AskOverTcp(question) => self.ask_over_tcp(question).await,
                 deed => Err(format!("DNS does not know {deed:?}").into()),
             }
         })
