@@ -55,6 +55,7 @@ pub struct Agent {
     /// Served as long as the agent runs.
     serving: muster_rpc::Running,
     n_leaders: watch::Sender<u64>,
+    led_term: watch::Sender<u64>,
     stopping: watch::Sender<Stop>,
 }
 
@@ -152,6 +153,7 @@ impl Agent {
             reception,
             serving,
             n_leaders: watch::Sender::new(0),
+            led_term: watch::Sender::new(0),
             stopping,
         });
         agent.reception.open(&agent);
@@ -172,7 +174,8 @@ impl Agent {
         let node = setup.identity.node.clone();
         let lan = Arc::downgrade(&self.lan);
         tokio::spawn(placing::run(placing::registry_of(self), lan, node));
-        tokio::spawn(count_leaders(self.leadership(), self.n_leaders.clone()));
+        let (n_leaders, led_term) = (self.n_leaders.clone(), self.led_term.clone());
+        tokio::spawn(count_leaders(self.leadership(), n_leaders, led_term));
         pools::begin(&self.world, setup, &self.lan, self.wan.as_ref());
     }
 
@@ -228,6 +231,11 @@ impl Agent {
         self.reception.clerk().map_or((0, 0), |clerk| (clerk.n_in_hand(), clerk.n_followers()))
     }
 
+    /// The last term of which a leader is known here.
+    pub(crate) fn led_term(&self) -> watch::Receiver<u64> {
+        self.led_term.subscribe()
+    }
+
     /// Counts the leaders that came: what this agent vouches for has to be compared then.
     pub fn n_leaders(&self) -> watch::Receiver<u64> {
         self.n_leaders.subscribe()
@@ -272,7 +280,11 @@ const HAND_OVER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2)
 const SHUTDOWN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Counts each leader that another did not precede in the same term.
-async fn count_leaders(mut leadership: watch::Receiver<Leadership>, n_leaders: watch::Sender<u64>) {
+async fn count_leaders(
+    mut leadership: watch::Receiver<Leadership>,
+    n_leaders: watch::Sender<u64>,
+    led_term: watch::Sender<u64>,
+) {
     let mut last = None;
     loop {
         let now = {
@@ -282,6 +294,7 @@ async fn count_leaders(mut leadership: watch::Receiver<Leadership>, n_leaders: w
         if now.is_some() && now != last {
             last = now;
             n_leaders.send_modify(|n| *n += 1);
+            led_term.send_replace(now.map_or(0, |(term, _)| term));
         }
         if leadership.changed().await.is_err() {
             return;

@@ -34,21 +34,20 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// How long a server that is behind what the asker has seen may take to catch up.
 const BEHIND_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Tells the present term of Raft.
-pub type Term = Arc<dyn Fn() -> u64 + Send + Sync>;
-
 /// Serves other agents from a registry.
 pub struct Clerk {
     registry: Weak<dyn Registry>,
-    term: Term,
+    /// The last term of Raft of which a leader is known here.
+    term: watch::Receiver<u64>,
     is_closed: watch::Sender<bool>,
     in_hand: Semaphore,
     followers: Semaphore,
 }
 
 impl Clerk {
-    /// A clerk before `registry`.
-    pub fn new(registry: Weak<dyn Registry>, term: Term) -> Arc<Clerk> {
+    /// A clerk before `registry`. `term` is the last term of Raft of which a leader is known here:
+    /// those who follow changes are told of another at once.
+    pub fn new(registry: Weak<dyn Registry>, term: watch::Receiver<u64>) -> Arc<Clerk> {
         let (in_hand, followers) = (Semaphore::new(IN_HAND_MAX), Semaphore::new(FOLLOWERS_MAX));
         Arc::new(Clerk { registry, term, is_closed: watch::Sender::new(false), in_hand, followers })
     }

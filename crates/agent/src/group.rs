@@ -157,10 +157,8 @@ impl Reception {
     pub(crate) fn open(&self, agent: &Arc<Agent>) {
         self.open.get_or_init(|| {
             let weak = Arc::downgrade(agent);
-            let asked = weak.clone();
-            let term = move || asked.upgrade().map_or(0, |agent| agent.consensus.stats().term);
             let registry: Weak<dyn Registry> = weak.clone();
-            (weak, Clerk::new(registry, Arc::new(term)))
+            (weak, Clerk::new(registry, agent.led_term()))
         });
     }
 

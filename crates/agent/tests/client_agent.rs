@@ -287,7 +287,7 @@ async fn another_leader_is_noticed() {
     let house = House::new(&[&site]).in_contact().await;
     let mut n_leaders = house.client.n_leaders();
     let before = *within(n_leaders.wait_for(|now| *now >= 1)).await.unwrap();
-    site.term.store(2, Ordering::SeqCst);
+    site.term.send_replace(2);
     within(n_leaders.wait_for(|now| *now > before)).await.unwrap();
 }
 

@@ -41,6 +41,8 @@ impl Clerk {
         let mut following = registry.changes(&call, &[], index).follow();
         drop(registry);
         let mut is_closed = self.is_closed.subscribe();
+        let mut term = self.term.clone();
+        term.mark_unchanged();
         let mut still = interval_at(Instant::now(), STILL_INTERVAL);
         still.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -48,6 +50,9 @@ impl Clerk {
                 biased;
                 () = closing(&mut is_closed) => return,
                 _ = still.tick() => self.tell_still(&call, &mut following, &mut sender).await,
+                () = changes(&mut term) => {
+                    self.tell_still(&call, &mut following, &mut sender).await
+                }
                 wanted = receiver.next() => match wanted {
                     Ok(Some(item)) => tell_wanted(&item, &mut following, &mut sender).await,
                     Ok(None) | Err(_) => return,
@@ -77,7 +82,7 @@ impl Clerk {
                 Err(Lost) => tell_followed(Err(Lost), following, sender).await?,
             }
         }
-        let (index, term) = (following.after(), (self.term)());
+        let (index, term) = (following.after(), *self.term.borrow());
         tell(&News::Still { index, standing, term }, sender).await
     }
 
@@ -92,6 +97,14 @@ impl Clerk {
 async fn closing(is_closed: &mut watch::Receiver<bool>) {
     // A clerk that is gone is closed as well.
     let _ = is_closed.wait_for(|is_closed| *is_closed).await;
+}
+
+/// Waits until there is another term.
+async fn changes(term: &mut watch::Receiver<u64>) {
+    if term.changed().await.is_err() {
+        // There is no server any more, and the clerk will close.
+        std::future::pending().await
+    }
 }
 
 async fn tell_wanted(

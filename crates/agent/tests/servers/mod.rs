@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ impl Handler for Desk {
 /// A server.
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
-    pub(crate) term: Arc<AtomicU64>,
+    pub(crate) term: watch::Sender<u64>,
     pub(crate) forgets: Arc<AtomicBool>,
     pub(crate) clerk: Arc<Clerk>,
     n_served: Arc<Mutex<BTreeMap<u16, usize>>>,
@@ -142,11 +142,9 @@ fn hello(node: &str, is_server: bool) -> Hello {
 
 impl Site {
     pub(crate) fn start(registry: Arc<dyn Registry>) -> Site {
-        let (term, forgets) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
+        let (term, forgets) = (watch::Sender::new(1), Arc::new(AtomicBool::new(false)));
         let n_served = Arc::default();
-        let told = term.clone();
-        let tell_term = Arc::new(move || told.load(Ordering::SeqCst));
-        let clerk = Clerk::new(Arc::downgrade(&registry), tell_term);
+        let clerk = Clerk::new(Arc::downgrade(&registry), term.subscribe());
         let desk = Desk {
             clerk: clerk.clone(),
             n_served: Arc::clone(&n_served),
