@@ -10,7 +10,8 @@ use muster_health::reconcile::{
 };
 use muster_model::answer::{Body, NodeDetail};
 use muster_model::query::NodeFilter;
-use muster_model::{Query, Text};
+use muster_model::{Command, Query, Text};
+use muster_registry::Refusal;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
@@ -22,6 +23,10 @@ use crate::tags;
 const COMPARE_INTERVAL: Duration = Duration::from_secs(60);
 /// The pause before a repair that was refused is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// How many refusals in a row go by before one is said, and how many of them make one line: nothing
+/// of what a moment cures, and then every ten seconds.
+const REFUSALS_UNSAID: u32 = 10;
+const REFUSALS_A_LINE: u32 = 100;
 /// Changes of members within this time are compared together.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -52,7 +57,7 @@ impl FailureGuard {
 pub(crate) async fn run(agent: &Agent, term: u64) {
     let mut members = agent.lan.members();
     let mut reconcile = Reconcile::new(Settings::default());
-    let mut n_doubted = 0;
+    let (mut n_doubted, mut n_refused) = (0, 0_u32);
     loop {
         let now = agent.leases.now();
         let seen = members.borrow_and_update().clone();
@@ -84,18 +89,15 @@ pub(crate) async fn run(agent: &Agent, term: u64) {
                 conflict.passed_over
             );
         }
-        let mut is_refused = false;
-        for command in repair.commands {
-            if let Err(refusal) = agent.submit_as_leader(command, term).await {
-                warn!(%refusal, "the catalog could not be told of members; tries again");
-                is_refused = true;
-                break;
+        if let Err(refusal) = submit_all(agent, repair.commands, term).await {
+            n_refused += 1;
+            if n_refused % REFUSALS_A_LINE == REFUSALS_UNSAID {
+                warn!(%refusal, "the catalog cannot be told of members; tries again");
             }
-        }
-        if is_refused {
             sleep(RETRY_AFTER).await;
             continue;
         }
+        n_refused = 0;
         let dues = [reconcile.next_deadline(now), guard_due].into_iter().flatten().min();
         let due = dues.map(|due| agent.leases.instant(due));
         let next = Instant::now() + COMPARE_INTERVAL;
@@ -108,6 +110,13 @@ pub(crate) async fn run(agent: &Agent, term: u64) {
             () = sleep_until(due.unwrap_or(next).min(next)) => {}
         }
     }
+}
+
+async fn submit_all(agent: &Agent, commands: Vec<Command>, term: u64) -> Result<(), Refusal> {
+    for command in commands {
+        agent.submit_as_leader(command, term).await?;
+    }
+    Ok(())
 }
 
 fn fact(agent: &Agent, member: &Member) -> MemberFact {

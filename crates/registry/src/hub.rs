@@ -119,8 +119,8 @@ impl Hub {
         let changes: Arc<[Change]> = changes.into();
         if !changes.is_empty() {
             lock(&self.history).push(index, changes.clone());
-            lock(&self.timeline).note(index, Instant::now());
         }
+        lock(&self.timeline).note(index, Instant::now());
         let table = lock(&self.marks);
         let touched = table.touched_by(&changes);
         self.move_marks(table, touched, index);

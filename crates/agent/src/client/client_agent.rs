@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use muster_model::limits::COMMAND_BYTES_MAX;
@@ -159,6 +160,10 @@ impl Registry for ClientAgent {
 
     fn changes(&self, _: &Call, scopes: &[Scope], after: Index) -> Changes {
         self.shared.news.changes(scopes, after)
+    }
+
+    fn age_of(&self, index: Index) -> Option<Duration> {
+        self.shared.news.age_of(index)
     }
 
     fn renew<'a>(&'a self, call: &'a Call, lease: &'a LeaseId) -> Pending<'a, Result<(), Refusal>> {

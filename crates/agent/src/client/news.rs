@@ -175,6 +175,11 @@ impl News {
         self.lock().owed.extend(scopes.iter().cloned());
     }
 
+    /// How long ago the server told of an index, to some seconds: what it told first came before.
+    pub(crate) fn age_of(&self, index: Index) -> Option<Duration> {
+        self.lock().hub.age_of(index)
+    }
+
     /// How often everybody had to look again.
     pub(crate) fn n_hubs(&self) -> u64 {
         self.lock().n_hubs
@@ -376,6 +381,7 @@ impl Heard {
 
     fn start_over(&mut self, index: Index) {
         let hub = Arc::new(Hub::new(index));
+        hub.begin_timeline();
         std::mem::replace(&mut self.hub, hub).close();
         self.scopes.values_mut().for_each(|hearing| hearing.since = index);
         self.owed.clear();

@@ -151,3 +151,16 @@ async fn how_old_the_last_word_is_grows_and_a_lost_server_knows_no_leader() {
     news.take_in(still(11));
     assert_eq!((*news.n_leaders.borrow(), news.standing().last_contact), (2, Duration::ZERO));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_an_index_is_known_from_when_the_server_told_of_it() {
+    let news = news();
+    news.take_in(still(10));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    news.take_in(changed("web", 12));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    news.take_in(still(20));
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let ages = [10, 12, 20].map(|index| news.age_of(index).map(|age| age.as_secs()));
+    assert_eq!(ages, [None, Some(5), Some(3)]);
+}
