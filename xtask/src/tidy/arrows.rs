@@ -17,6 +17,7 @@ use crate::{Failure, repository};
 
 /// For each crate of the house, the crates that it may name.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("base2histogram", &[]),
     ("world", &[]),
     ("listen", &["world"]),
     ("model", &[]),
