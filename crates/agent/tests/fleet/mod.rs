@@ -49,10 +49,15 @@ pub(crate) async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T
     timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("{what}: not in {PATIENCE:?}"))
 }
 
+/// The id of the server, or other agent, of that number.
+pub(crate) fn node_id(number: u8) -> Text {
+    format!("{number:02}000000-0000-4000-8000-000000000000").into()
+}
+
 fn identity(node: &str, number: u8, is_server: bool) -> Identity {
     Identity {
         node: node.into(),
-        node_id: format!("{number:02}000000-0000-4000-8000-000000000000").into(),
+        node_id: node_id(number),
         datacenter: "dc1".into(),
         primary_datacenter: "dc1".into(),
         is_server,
@@ -128,7 +133,7 @@ pub(crate) struct Gone {
 
 impl Server {
     /// A server at any free ports.
-    async fn start(number: u8, expects: usize, join: Option<SocketAddr>) -> Server {
+    pub(crate) async fn start(number: u8, expects: usize, join: Option<SocketAddr>) -> Server {
         let free = SocketAddr::new(LOOPBACK, 0);
         let at = PortSetup { server: free, lan: free, wan: None };
         let gone = Gone { number, disk: Arc::new(Memory::new()), at };

@@ -1,7 +1,7 @@
 //! What a call of 1 KiB each way costs, beside the bare socket.
 //!
 //! ```text
-//! cargo run --release -p muster-rpc --example cost
+//! cargo run --release -p muster-rpc --example calls
 //! ```
 //!
 //! Caller and handler are in one process, over loopback, so every figure holds both sides. In one

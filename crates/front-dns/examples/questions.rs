@@ -1,6 +1,6 @@
 //! What an answer costs, against a bare echo on the same loop.
 //!
-//! `nice -n 10 cargo run --release -p muster-front-dns --example cost` prints, for each kind of
+//! `nice -n 10 cargo run --release -p muster-front-dns --example questions` prints, for each kind of
 //! question, the CPU time of the serving thread for one answer (system calls included) and its
 //! ratio to a socket that sends back what it got. The echo runs on the same kind of runtime, thread
 //! and socket. The registry is a table that is ready: what is measured is this front, not the state.

@@ -1,7 +1,7 @@
 //! What a decided command costs, beside the bare disk.
 //!
 //! ```text
-//! cargo run --release -p muster-consensus --example cost -- FOLDER
+//! cargo run --release -p muster-consensus --example proposals -- FOLDER
 //! ```
 //!
 //! In one run, on the disk of FOLDER: a plain append with fdatasync (the floor), the log with its
