@@ -9,6 +9,7 @@ mod eureka_api;
 pub(crate) mod floor;
 mod knot;
 mod muster;
+mod zone_server;
 mod zookeeper;
 
 use std::path::PathBuf;
@@ -35,8 +36,8 @@ pub(crate) fn peers() -> Vec<Rc<dyn Contestant>> {
         Rc::new(etcd::Etcd),
         Rc::new(zookeeper::ZooKeeper),
         Rc::new(consul::Consul),
-        Rc::new(coredns::CoreDns),
-        Rc::new(knot::Knot),
+        Rc::new(coredns::COREDNS_SERVER),
+        Rc::new(knot::KNOT_SERVER),
         Rc::new(eureka::Eureka),
     ]
 }
