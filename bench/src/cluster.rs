@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::contestant::{Addresses, Connection, Contestant, Plan};
 use crate::process::{Process, data_folder};
+use crate::written;
 
 /// How long servers may take to do their first deed.
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
@@ -119,9 +120,9 @@ impl Cluster {
         self.processes().map(Process::resident_bytes).sum()
     }
 
-    /// Bytes that all servers have written to a disk.
+    /// Bytes written so far to the disk of the servers, by whomever.
     pub(crate) fn written_bytes(&self) -> Option<u64> {
-        self.processes().map(Process::written_bytes).sum()
+        written::on_disk_of(&self.servers.first()?.plan.launch.folder)
     }
 
     /// The process ids of the servers that run.

@@ -36,6 +36,7 @@ mod together;
 
 mod versions;
 mod workloads;
+mod written;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

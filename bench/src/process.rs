@@ -104,13 +104,6 @@ impl Process {
         Ok(pages * rustix::param::page_size() as u64)
     }
 
-    /// Bytes it has caused to be written to a disk, or nothing where the kernel does not tell.
-    pub(crate) fn written_bytes(&self) -> Option<u64> {
-        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
-        let mut lines = io.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(name, _)| *name == "write_bytes")?.1.trim().parse().ok()
-    }
-
     /// Ends it in good order; one that does not end is killed.
     pub(crate) fn stop(mut self) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?).ok_or("no such process")?;

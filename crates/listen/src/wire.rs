@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use muster_world::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -169,18 +169,22 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.given < self.len {
-            let count = buffer.remaining().min(self.len - self.given);
-            buffer.put_slice(&self.taken[self.given..self.given + count]);
+        let (given, len) = (self.given, self.len);
+        if given < len {
+            let count = buffer.remaining().min(len - given);
+            buffer.put_slice(&self.taken[given..given + count]);
             self.given += count;
-            return Poll::Ready(Ok(()));
         }
+        let has_some = self.given > given;
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.activity.note_bytes();
         }
-        Poll::Ready(Ok(()))
+        // What was taken is given with what follows it, so that the head comes as one: for the second
+        // part of one the engine would take another buffer, twice as large. That nothing follows,
+        // for now or for ever, is told by the next reading.
+        if has_some { Poll::Ready(Ok(())) } else { read }
     }
 }
 
