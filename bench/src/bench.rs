@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::cluster::Cluster;
 use crate::contestant::Contestant;
+use crate::contestants::QUICK_PEERS;
 use crate::install::said;
 use crate::profile::Recorder;
 use crate::report::{OWN, Report};
@@ -71,7 +72,8 @@ impl Bench {
         }
     }
 
-    /// A run with muster, the floors and these peers, or all if none is named.
+    /// A run with muster, the floors and these peers; if none is named, with all, or with those of
+    /// quick runs.
     pub(crate) fn with_peers(
         muster: PathBuf,
         peers: Option<&[String]>,
@@ -80,14 +82,21 @@ impl Bench {
         let mut field = contestants::own(muster);
         let mut all = contestants::peers();
         for name in peers.unwrap_or_default() {
-            if name != "none" && !all.iter().any(|peer| is_named(peer, name)) {
+            let is_word = matches!(name.as_str(), "none" | "all");
+            if !is_word && !all.iter().any(|peer| is_named(peer, name)) {
                 let names: Vec<_> = all.iter().map(|peer| peer.name().to_lowercase()).collect();
-                return Err(format!("there is no peer {name:?}: {}, none", names.join(", ")).into());
+                return Err(
+                    format!("there is no peer {name:?}: {}, all, none", names.join(", ")).into()
+                );
             }
         }
-        if let Some(names) = peers {
-            all.retain(|peer| names.iter().any(|name| is_named(peer, name)));
-        }
+        let quick = QUICK_PEERS.map(String::from);
+        let names = peers.unwrap_or(&quick);
+        let has_all = match peers {
+            Some(names) => names.iter().any(|name| name == "all"),
+            None => size == Size::Full,
+        };
+        all.retain(|peer| has_all || names.iter().any(|name| is_named(peer, name)));
         field.extend(all);
         field.extend(contestants::floors());
         Ok(Bench::new(field, size))

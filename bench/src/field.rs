@@ -17,8 +17,13 @@ use crate::load::{self, Crew, Deeds};
 use crate::report::{AtMost, CPU, Row};
 use crate::syncs;
 
+/// How long a round is meant to last: a contestant that is slow does fewer deeds in it.
+const ROUND_MAX: Duration = Duration::from_secs(3);
+const ROUND_MAX_QUICK: Duration = Duration::from_millis(300);
 /// Connections that prepare what a workload needs.
 const PREPARING: usize = 16;
+/// One in so many deeds of a round is done before it, to see how many of them fit into a round.
+const PROBED_SHARE: usize = 8;
 /// One in so many deeds of a round is done again to count syncs.
 const COUNTED_SHARE: usize = 4;
 
@@ -203,11 +208,14 @@ impl<'a> Field<'a> {
                 true => Arc::new(move |_| Deed::Bare(n_bytes)),
                 false => work.deeds.clone(),
             };
-            match entrant.warm_up(work, &deeds).await {
-                Ok((crew, length)) => {
-                    n_bytes = if n_bytes == 0 { length } else { n_bytes };
+            let round_max = self.bench.size.of(ROUND_MAX_QUICK, ROUND_MAX);
+            match entrant.warm_up(work, &deeds, round_max).await {
+                Ok(warm) => {
+                    n_bytes = if n_bytes == 0 { warm.n_bytes } else { n_bytes };
                     let is_floor = entrant.is_floor();
-                    turns.push(Turn { entrant: number, is_floor, deeds, crew, rounds: Vec::new() });
+                    let (n_deeds, crew) = (warm.n_deeds, warm.crew);
+                    let rounds = Vec::new();
+                    turns.push(Turn { entrant: number, is_floor, deeds, n_deeds, crew, rounds });
                 }
                 Err(error) => entrant.stand_aside(self.bench, &work.says, &error),
             }
@@ -221,7 +229,7 @@ impl<'a> Field<'a> {
         if entrant.is_aside {
             return;
         }
-        match entrant.round(turn, work, work.n_deeds).await {
+        match entrant.round(turn, work, turn.n_deeds).await {
             Ok(round) => turn.rounds.push(round),
             Err(error) => entrant.stand_aside(self.bench, &work.says, &error),
         }
@@ -233,7 +241,7 @@ impl<'a> Field<'a> {
         if entrant.is_aside || !(turn.deeds)(0).is_write() || !self.bench.counts_syncs {
             return None;
         }
-        let n_deeds = (work.n_deeds / COUNTED_SHARE).max(work.n_connections);
+        let n_deeds = (turn.n_deeds / COUNTED_SHARE).max(work.n_connections);
         let counter = syncs::Counter::attach(&entrant.cluster.process_ids())?;
         let round = entrant.round(turn, work, n_deeds).await;
         let n_syncs = counter.count()?;
@@ -246,8 +254,18 @@ struct Turn {
     entrant: usize,
     is_floor: bool,
     deeds: Deeds,
+    /// In each round.
+    n_deeds: usize,
     crew: Crew,
     rounds: Vec<Round>,
+}
+
+/// A crew that has begun.
+struct Warm {
+    crew: Crew,
+    n_deeds: usize,
+    /// Of the first answer.
+    n_bytes: usize,
 }
 
 impl Turn {
@@ -272,14 +290,22 @@ impl Entrant {
         bench.report.leave_out(self.cluster.contestant.name(), what, &why.into());
     }
 
-    /// Opens the crew and has it do a round that does not count; gives the length of an answer.
-    async fn warm_up(&mut self, work: &Work, deeds: &Deeds) -> Result<(Crew, usize)> {
+    /// Opens the crew, sees how many deeds fit into a round, and does one that does not count.
+    async fn warm_up(&mut self, work: &Work, deeds: &Deeds, round_max: Duration) -> Result<Warm> {
         let mut crew = self.cluster.crew(work.n_connections).await?;
         let first = self.numbers(1);
-        let length = crew[0].perform(deeds(first.start)).await?;
-        let numbers = self.numbers(work.n_deeds);
+        let n_bytes = crew[0].perform(deeds(first.start)).await?;
+        let n_least = (work.n_deeds / PROBED_SHARE).max(work.n_connections).min(work.n_deeds);
+        let numbers = self.numbers(n_least);
+        let probe = load::closed(&self.cluster, &mut crew, deeds, numbers).await?;
+        let n_fit = (probe.rate * round_max.as_secs_f64()) as usize;
+        let n_deeds = match work.rate {
+            None => n_fit.clamp(n_least, work.n_deeds),
+            Some(_) => work.n_deeds,
+        };
+        let numbers = self.numbers(n_deeds);
         load::closed(&self.cluster, &mut crew, deeds, numbers).await?;
-        Ok((crew, length))
+        Ok(Warm { crew, n_deeds, n_bytes })
     }
 
     async fn round(&mut self, turn: &mut Turn, work: &Work, n_deeds: usize) -> Result<Round> {

@@ -11,8 +11,9 @@ use crate::Result;
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
-/// One keep-alive connection.
+/// One keep-alive connection. One that the server has closed while it was idle is opened again.
 pub(crate) struct Connection {
+    to: SocketAddr,
     stream: TcpStream,
     buffer: Vec<u8>,
 }
@@ -34,9 +35,7 @@ impl Answer {
 impl Connection {
     /// Connects.
     pub(crate) async fn open(to: SocketAddr) -> Result<Connection> {
-        let stream = TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
-        Ok(Connection { stream, buffer: Vec::new() })
+        Ok(Connection { to, stream: connect(to).await?, buffer: Vec::new() })
     }
 
     /// Whether the server has sent nothing.
@@ -49,6 +48,9 @@ impl Connection {
     /// Sends a request and reads past its answer, which has to be a success; gives the bytes of
     /// its body.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<usize> {
+        if self.buffer.is_empty() && matches!(self.stream.try_read(&mut [0; 1]), Ok(0)) {
+            self.stream = connect(self.to).await?;
+        }
         self.send(request).await?;
         let whole = self.receive().await?;
         let length = whole.end - whole.head;
@@ -100,6 +102,12 @@ impl Connection {
             _ => Ok(()),
         }
     }
+}
+
+async fn connect(to: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(to).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Where a whole answer lies.

@@ -31,6 +31,7 @@ mod plot;
 mod process;
 mod profile;
 mod report;
+mod speed;
 mod syncs;
 mod together;
 
@@ -52,7 +53,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// What can go wrong ends the bench, or a contestant's part in it, with a sentence.
 type Result<T> = std::result::Result<T, Error>;
 
-const USAGE: &str = "usage: muster-bench [quick|full] [NAME...] [--peers NAME,...|none]
+const USAGE: &str = "usage: muster-bench [quick|full] [NAME...] [--peers NAME,...|all|none]
            [--rounds N] [--muster PATH] [--out FOLDER]
        muster-bench guard --before PATH [NAME...]
        muster-bench profile NAME...
@@ -174,6 +175,7 @@ fn measure(options: Options) -> Result<()> {
     process::pin_to_core(process::LOAD_CORE);
     process::allow_open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(speed::compare_machines(&mut bench))?;
     for workload in workloads::ALL.iter().filter(|workload| options.wants(workload)) {
         runtime.block_on(async {
             tokio::select! {

@@ -17,6 +17,8 @@ pub(crate) const CPU: &str = "us CPU";
 /// Everything that a run measured.
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
+    /// How many times as long work takes here as on the machine that the goals were set on.
+    pub(crate) slowness: Option<f64>,
     /// When, on what and how.
     pub(crate) circumstances: Vec<(String, String)>,
     /// Contestants with their versions, in the order of the columns.
@@ -50,7 +52,7 @@ pub(crate) struct Row {
 /// What a work may cost.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) enum AtMost {
-    /// So much, in the unit of the figure.
+    /// So much, in the unit of the figure; CPU time is of the machine that the goals were set on.
     Amount(f64),
     /// So many times the floor.
     Floors(f64),
@@ -76,8 +78,11 @@ impl Row {
     }
 
     /// What muster may cost here, in the unit of the figure.
-    fn limit(&self) -> Option<f64> {
+    fn limit(&self, slowness: Option<f64>) -> Option<f64> {
         match self.at_most? {
+            AtMost::Amount(amount) if self.unit.ends_with("CPU") => {
+                Some(amount * slowness.unwrap_or(1.0))
+            }
             AtMost::Amount(amount) => Some(amount),
             AtMost::Floors(n_floors) => self.floor.map(|floor| floor * n_floors),
         }
@@ -133,7 +138,7 @@ impl Report {
             });
             let cells = cells.collect::<Vec<_>>().join(" | ");
             let own = rows.iter().find(|row| row.contestant.starts_with(OWN));
-            let limit = own.and_then(|row| Some((row.limit()?, row.figure)));
+            let limit = own.and_then(|row| Some((row.limit(self.slowness)?, row.figure)));
             let verdict = limit.map_or(String::from(" |"), |(limit, figure)| {
                 format!("{} | {}", short(limit), if figure <= limit { "met" } else { "MISSED" })
             });

@@ -17,7 +17,7 @@ use std::process::Command;
 use crate::{Failure, process, repository};
 
 pub(crate) const SAYS: &str = "Measures a release build beside its peers: bench [quick|full] \
-    [NAME...] [--peers NAME,...|none] [--rounds N] [--out FOLDER]; bench guard: beside the last commit.";
+    [NAME...] [--peers NAME,...|all|none] [--rounds N] [--out FOLDER]; bench guard: beside the last commit.";
 pub(crate) const PROFILE_SAYS: &str =
     "Draws a flamegraph of muster in a workload of the bench: profile NAME.";
 

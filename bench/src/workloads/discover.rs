@@ -7,7 +7,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::contestant::{Deed, Instance, Kind, Service};
 use crate::field::{Field, Work};
-use crate::report::AtMost::{Amount, Floors};
+use crate::report::AtMost::Floors;
 
 pub(crate) const SAYS: &str =
     "1, 10, 100 and 1,000 instances by HTTP, fresh and stale, against a bare handler";
@@ -33,7 +33,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     field.compare(work.against_bare().at_most(Floors(1.5))).await;
     let says = "discover 100 instances, HTTP, stale";
     let work = Work::new(says, 1_600 * more, |_| Deed::DiscoverStale(Service::Hundred));
-    field.compare(work.by(16).against_bare().at_most(Amount(20.0))).await;
+    field.compare(work.by(16).against_bare().at_most(Floors(1.65))).await;
     for (says, service, n_deeds) in [
         ("discover 1 instance, HTTP, stale", Service::One, 8_000),
         ("discover 1,000 instances, HTTP, stale", Service::Thousand, 160),

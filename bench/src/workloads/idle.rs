@@ -22,23 +22,26 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     field.entrants.retain(|entrant| !entrant.is_floor());
     tokio::time::sleep(SETTLE).await;
     let mut rows = Vec::new();
-    for entrant in &field.entrants {
-        let name = entrant.cluster.contestant.name();
-        let (figure, spread) = summary(idle(&entrant.cluster, span).await?);
-        let row = Row::new("idle, empty", name, (figure, spread), "% of a core");
-        rows.push(row.at_most(0.1));
+    let clusters: Vec<&Cluster> = field.entrants.iter().map(|entrant| &entrant.cluster).collect();
+    for (cluster, shares) in clusters.iter().zip(idle(&clusters, span).await?) {
+        let name = cluster.contestant.name();
+        rows.push(Row::new("idle, empty", name, summary(shares), "% of a core").at_most(0.1));
     }
     field.bench.report.rows.extend(rows);
     Ok(())
 }
 
-/// The share of a core that a cluster uses in each of three spans, in percent.
-pub(super) async fn idle(cluster: &Cluster, span: Duration) -> Result<Vec<f64>> {
-    let mut shares = Vec::new();
+/// Percents of a core that each of them takes while nobody asks, three times in turn.
+pub(super) async fn idle(clusters: &[&Cluster], span: Duration) -> Result<Vec<Vec<f64>>> {
+    let mut shares = vec![Vec::new(); clusters.len()];
     for _ in 0..3 {
-        let begun = cluster.cpu()?;
+        let begun: Vec<Duration> =
+            clusters.iter().map(|cluster| cluster.cpu()).collect::<Result<_>>()?;
         tokio::time::sleep(span / 3).await;
-        shares.push((cluster.cpu()? - begun).as_secs_f64() / (span / 3).as_secs_f64() * 100.0);
+        for ((cluster, begun), shares) in clusters.iter().zip(begun).zip(&mut shares) {
+            let taken = cluster.cpu()?.saturating_sub(begun);
+            shares.push(taken.as_secs_f64() / (span / 3).as_secs_f64() * 100.0);
+        }
     }
     Ok(shares)
 }
