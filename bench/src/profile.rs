@@ -37,7 +37,7 @@ impl Recorder {
     /// Waits until the process has ended and makes a flamegraph beside the samples.
     pub(crate) fn finish(mut self) -> Result<PathBuf> {
         self.perf.wait()?;
-        let words = ["script", "--no-inline", "-F", "comm,pid,tid,ip,sym", "-i"];
+        let words = ["script", "--no-inline", "-F", "comm,pid,tid,time,event,ip,sym,dso", "-i"];
         let text = said(Command::new("perf").args(words).arg(&self.samples))?;
         let mut options = inferno::collapse::perf::Options::default();
         options.nthreads = 1;
