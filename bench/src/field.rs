@@ -19,7 +19,7 @@ use crate::syncs;
 
 /// How long a round is meant to last: a contestant that is slow does fewer deeds in it.
 const ROUND_MAX: Duration = Duration::from_secs(3);
-const ROUND_MAX_QUICK: Duration = Duration::from_millis(300);
+const ROUND_MAX_QUICK: Duration = Duration::from_millis(200);
 /// Connections that prepare what a workload needs.
 const PREPARING: usize = 16;
 /// One in so many deeds of a round is done before it, to see how many of them fit into a round.

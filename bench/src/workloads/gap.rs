@@ -22,7 +22,7 @@ const GAP_TIMEOUT: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
-    let n_kills = bench.size.of(3, 20);
+    let n_kills = bench.size.of(2, 20);
     let mut field = Field::start(bench, &[Kind::Put], 3).await;
     for number in 0..field.entrants.len() {
         let cluster = &mut field.entrants[number].cluster;
