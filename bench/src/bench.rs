@@ -1,7 +1,8 @@
 //! A run: who takes part, how long it takes, and what it finds.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::contestant::Contestant;
@@ -11,6 +12,10 @@ use crate::profile::Recorder;
 use crate::report::{OWN, Report};
 use crate::{Result, contestants};
 
+/// How long rounds are meant to last, and those of a quick run.
+pub(crate) const ROUND_MAX: Duration = Duration::from_secs(3);
+const ROUND_MAX_QUICK: Duration = Duration::from_millis(200);
+
 /// One run of the bench.
 pub(crate) struct Bench {
     /// Everybody who is on the machine.
@@ -18,6 +23,8 @@ pub(crate) struct Bench {
     pub(crate) size: Size,
     /// Rounds of each contestant.
     pub(crate) n_rounds: usize,
+    /// How long one is meant to last: a contestant that is slow does fewer deeds in it.
+    pub(crate) round_max: Duration,
     /// Whether a further round is spent on counting syncs.
     pub(crate) counts_syncs: bool,
     /// The folder for profiles of muster, if any are wanted.
@@ -65,6 +72,7 @@ impl Bench {
             contestants: there,
             size,
             n_rounds,
+            round_max: size.of(ROUND_MAX_QUICK, ROUND_MAX),
             counts_syncs: true,
             profiles_into: None,
             recorders: Vec::new(),
@@ -90,13 +98,10 @@ impl Bench {
                 );
             }
         }
-        let quick = QUICK_PEERS.map(String::from);
-        let names = peers.unwrap_or(&quick);
-        let has_all = match peers {
-            Some(names) => names.iter().any(|name| name == "all"),
-            None => size == Size::Full,
-        };
-        all.retain(|peer| has_all || names.iter().any(|name| is_named(peer, name)));
+        all.retain(|peer| match peers {
+            Some(names) => names.iter().any(|name| name == "all" || is_named(peer, name)),
+            None => size == Size::Full || QUICK_PEERS.iter().any(|name| is_named(peer, name)),
+        });
         field.extend(all);
         field.extend(contestants::floors());
         Ok(Bench::new(field, size))
@@ -144,8 +149,27 @@ fn circumstances() -> Vec<(String, String)> {
     ]
 }
 
-/// The words of the command as a person gives them.
+/// The words of the command as a person gives them: where things are on this machine is left out.
 fn without_paths(words: &[String]) -> String {
-    let words = words.iter().filter(|word| !Path::new(word).is_absolute() && *word != "--muster");
-    words.cloned().collect::<Vec<_>>().join(" ")
+    let mut kept: Vec<&str> = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--muster" | "--before" | "--out" => drop(words.next()),
+            word => kept.push(word),
+        }
+    }
+    kept.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_told_without_the_paths_of_this_machine() {
+        let words = "quick dns --out /a/b --peers knot --muster c --rounds 2";
+        let words: Vec<String> = words.split(' ').map(String::from).collect();
+        assert_eq!(without_paths(&words), "quick dns --peers knot --rounds 2");
+    }
 }

@@ -97,6 +97,11 @@ impl Cluster {
         self.servers[number].process = None;
     }
 
+    /// Kills all of them.
+    pub(crate) fn kill_all(&mut self) {
+        (0..self.n_servers()).for_each(|number| self.kill(number));
+    }
+
     /// Ends a server in good order.
     pub(crate) fn stop(&mut self, number: usize) -> Result<()> {
         self.servers[number].process.take().map_or(Ok(()), Process::stop)

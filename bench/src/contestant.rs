@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Result;
 use crate::process::Launch;
@@ -275,6 +276,11 @@ pub(crate) const LISTED: &str = "19";
 
 /// The value of a pair, 256 bytes; two in a row are never alike.
 pub(crate) fn value() -> String {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    format!("{:>256}", NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    format!("{:>256}", next())
+}
+
+/// Another number each time: a write that changes nothing would cost less.
+pub(crate) fn next() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::Result;
 use crate::contestant::{Connection, Deed, Doing, Question, Service};
+use crate::tcp::connect;
 
 /// After this long without an answer a datagram is sent anew.
 const LOST_AFTER: Duration = Duration::from_millis(500);
@@ -57,9 +58,7 @@ impl Resolver {
     /// Asks over a connection that is kept, and gives the bytes of the answer.
     async fn ask_over_tcp(&mut self, question: Question) -> Result<usize> {
         if self.stream.is_none() {
-            let stream = TcpStream::connect(self.server).await?;
-            stream.set_nodelay(true)?;
-            self.stream = Some(stream);
+            self.stream = Some(connect(self.server).await?);
         }
         let stream = self.stream.as_mut().ok_or("no connection")?;
         let asked = message(question);

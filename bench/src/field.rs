@@ -17,9 +17,6 @@ use crate::load::{self, Crew, Deeds};
 use crate::report::{AtMost, CPU, Row};
 use crate::syncs;
 
-/// How long a round is meant to last: a contestant that is slow does fewer deeds in it.
-const ROUND_MAX: Duration = Duration::from_secs(3);
-const ROUND_MAX_QUICK: Duration = Duration::from_millis(200);
 /// Connections that prepare what a workload needs.
 const PREPARING: usize = 16;
 /// One in so many deeds of a round is done before it, to see how many of them fit into a round.
@@ -153,6 +150,22 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Measures one after the other, and adds the rows that come of it. Whoever was measured ends, so
+    /// that the next one has the machine to itself.
+    pub(crate) async fn each(
+        &mut self,
+        what: &str,
+        measure: impl AsyncFn(&mut Cluster) -> Result<Vec<Row>>,
+    ) {
+        for entrant in &mut self.entrants {
+            match measure(&mut entrant.cluster).await {
+                Ok(rows) => self.bench.report.rows.extend(rows),
+                Err(error) => entrant.stand_aside(self.bench, what, &error),
+            }
+            entrant.cluster.kill_all();
+        }
+    }
+
     /// Compares all who can do a work; adds a row for each.
     pub(crate) async fn compare(&mut self, work: Work) {
         eprintln!("  {}", work.says);
@@ -208,8 +221,7 @@ impl<'a> Field<'a> {
                 true => Arc::new(move |_| Deed::Bare(n_bytes)),
                 false => work.deeds.clone(),
             };
-            let round_max = self.bench.size.of(ROUND_MAX_QUICK, ROUND_MAX);
-            match entrant.warm_up(work, &deeds, round_max).await {
+            match entrant.warm_up(work, &deeds, self.bench.round_max).await {
                 Ok(warm) => {
                     n_bytes = if n_bytes == 0 { warm.n_bytes } else { n_bytes };
                     let is_floor = entrant.is_floor();

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::Result;
+use crate::tcp::connect;
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
@@ -102,12 +103,6 @@ impl Connection {
             _ => Ok(()),
         }
     }
-}
-
-async fn connect(to: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(to).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// Where a whole answer lies.

@@ -33,6 +33,7 @@ mod profile;
 mod report;
 mod speed;
 mod syncs;
+mod tcp;
 mod together;
 
 mod versions;
@@ -152,6 +153,7 @@ impl Options {
         };
         if self.task == Task::Guard {
             (bench.n_rounds, bench.counts_syncs) = (guard::ROUNDS, false);
+            bench.round_max = crate::bench::ROUND_MAX;
         }
         bench.profiles_into =
             (self.task == Task::Profile).then(|| std::path::absolute(&self.out)).transpose()?;

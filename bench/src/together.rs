@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::http2::SendRequest;
 
 use crate::Result;
 use crate::contestant::Doing;
+use crate::tcp::connect_http2;
 
 /// One connection, and the polls that are under way on it.
 pub(crate) struct Together {
@@ -21,13 +21,7 @@ pub(crate) struct Together {
 impl Together {
     /// Connects.
     pub(crate) async fn open(to: SocketAddr) -> Result<Together> {
-        let stream = tokio::net::TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-        // It ends with its sender, or with the server, which the next answer will say.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
+        let sender = connect_http2(to).await?;
         Ok(Together { sender, authority: to.to_string(), parked: Vec::new() })
     }
 

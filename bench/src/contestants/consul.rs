@@ -18,7 +18,8 @@ pub(crate) struct Consul;
 /// The listeners, as their flags name them.
 const LISTENERS: [&str; 5] = ["http", "dns", "server", "serf-lan", "serf-wan"];
 
-/// As muster's: all watchers come from one address, and servers look for each other again soon.
+/// As muster's: all watchers come from one address. Servers look for each other again soon, which
+/// muster's do unasked.
 /// Consul refuses to start with more connections than the machine allows open files.
 const SETTINGS: &str = "retry_interval = \"1s\" performance { raft_multiplier = 1 } \
     connect { enabled = false } disable_update_check = true \

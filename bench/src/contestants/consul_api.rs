@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::contestant::{
-    Addresses, Connection, Deed, Doing, Instance, Kind, LISTED, Question, Watched, value,
+    Addresses, Connection, Deed, Doing, Instance, Kind, LISTED, Question, Watched, next, value,
 };
 use crate::dns::Resolver;
 use crate::http::{self, get, request};
@@ -155,7 +155,7 @@ fn definition(number: usize) -> String {
         "ID": format!("local-{number}"),
         "Name": format!("local-{}", number % 100),
         "Tags": ["v1", "primary"],
-        "Meta": { "version": value().trim(), "zone": "a" },
+        "Meta": { "version": next().to_string(), "zone": "a" },
         "Port": 8_000 + number % 1_000,
         "Check": { "TTL": "3600s", "Status": "passing" },
     })

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::Result;
-use crate::contestant::{Addresses, Connection, Deed, Doing, Instance, Kind, Service};
+use crate::contestant::{Addresses, Connection, Deed, Doing, Instance, Kind, Service, next};
 use crate::http::{self, read_with, request};
 
 /// What clients take.
@@ -33,7 +33,7 @@ impl Connection for Client {
         Box::pin(async move {
             let asked = match deed {
                 Deed::Register(instance) => register(instance),
-                Deed::Vouch(number) => register(local(number)),
+                Deed::Vouch(number) => register(Instance { version: next(), ..local(number) }),
                 Deed::Renew(number) => {
                     let (app, id) = (application(local(number)), local(number).id());
                     request("PUT", &format!("/eureka/apps/{app}/{id}?status=UP"), "")

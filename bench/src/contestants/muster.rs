@@ -32,9 +32,8 @@ const LISTENERS: [(&str, &str); 6] = [
     ("serf-wan", "serf_wan"),
 ];
 
-/// All watchers of a bench come from one address; servers that are started together look for each
-/// other again soon, instead of after half a minute.
-const SETTINGS: &str = "retry_interval = \"1s\" limits { http_max_conns_per_client = 100000 }";
+/// All watchers of a bench come from one address.
+const SETTINGS: &str = "limits { http_max_conns_per_client = 100000 }";
 
 impl Muster {
     /// A binary, as clients of Consul and of DNS meet it.

@@ -22,15 +22,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let seconds = bench.size.of(5, 20);
     let watched = Watched::Service(Service::Fleet(0)).kind();
     let mut field = Field::start(bench, &[watched], 1).await;
-    for number in 0..field.entrants.len() {
-        let cluster = &mut field.entrants[number].cluster;
-        let name = cluster.contestant.name().to_string();
-        match churn(cluster, n_instances, seconds).await {
-            Ok(rows) => field.bench.report.rows.extend(rows),
-            Err(error) => field.bench.report.leave_out(&name, "churn", &error),
-        }
-        field.entrants[number].cluster.kill(0);
-    }
+    field.each("churn", async |cluster| churn(cluster, n_instances, seconds).await).await;
     Ok(())
 }
 

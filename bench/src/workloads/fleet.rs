@@ -24,16 +24,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let n_instances = bench.size.of(10_000, FLEET);
     let idles_for = bench.size.of(Duration::from_secs(3), Duration::from_secs(15));
     let mut field = Field::start(bench, &[Kind::Register], 1).await;
-    for number in 0..field.entrants.len() {
-        let cluster = &mut field.entrants[number].cluster;
-        let name = cluster.contestant.name().to_string();
-        match fill(cluster, n_instances, idles_for).await {
-            Ok(rows) => field.bench.report.rows.extend(rows),
-            Err(error) => field.bench.report.leave_out(&name, "a fleet", &error),
-        }
-        // The next one shall have the machine to itself.
-        field.entrants[number].cluster.kill(0);
-    }
+    field.each("a fleet", async |cluster| fill(cluster, n_instances, idles_for).await).await;
     Ok(())
 }
 

@@ -24,18 +24,12 @@ const SETTLE: Duration = Duration::from_secs(3);
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let n_kills = bench.size.of(2, 20);
     let mut field = Field::start(bench, &[Kind::Put], 3).await;
-    for number in 0..field.entrants.len() {
-        let cluster = &mut field.entrants[number].cluster;
-        let name = cluster.contestant.name().to_string();
-        match gaps(cluster, n_kills).await {
-            Ok(gaps) => {
-                let says = "leader of 3 killed, gap to the first write";
-                let row = Row::new(says, &name, summary(gaps), "s").at_most(0.5);
-                field.bench.report.rows.push(row);
-            }
-            Err(error) => field.bench.report.leave_out(&name, "leader killed", &error),
-        }
-    }
+    let measure = async |cluster: &mut Cluster| {
+        let gaps = summary(gaps(cluster, n_kills).await?);
+        let says = "leader of 3 killed, gap to the first write";
+        Ok(vec![Row::new(says, cluster.contestant.name(), gaps, "s").at_most(0.5)])
+    };
+    field.each("leader killed", measure).await;
     Ok(())
 }
 

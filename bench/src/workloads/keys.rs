@@ -19,16 +19,7 @@ const PARTS: usize = 20;
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let n_pairs = bench.size.of(100_000, 1_000_000);
     let mut field = Field::start(bench, &[Kind::Put], 1).await;
-    for number in 0..field.entrants.len() {
-        let cluster = &mut field.entrants[number].cluster;
-        let name = cluster.contestant.name().to_string();
-        match fill(cluster, n_pairs).await {
-            Ok(rows) => field.bench.report.rows.extend(rows),
-            Err(error) => field.bench.report.leave_out(&name, "a million pairs", &error),
-        }
-        // The next one shall have the machine to itself.
-        field.entrants[number].cluster.kill(0);
-    }
+    field.each("a million pairs", async |cluster| fill(cluster, n_pairs).await).await;
     Ok(())
 }
 

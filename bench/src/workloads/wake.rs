@@ -23,152 +23,146 @@ const TOGETHER: usize = 100;
 /// After that long a parked watch has taken the memory that it takes.
 const SETTLES: Duration = Duration::from_millis(200);
 
-/// One thing that many watch, and what they may cost.
+/// A change for which many wait.
 struct Crowd {
-    says: &'static str,
-    watched: Watched,
+    says: String,
+    n_watchers: usize,
     change: Deed,
+    /// For ten thousand: milliseconds of CPU, and until the last is awake.
     cpu_at_most: f64,
     last_at_most: f64,
+    /// Kilobytes for each.
+    resident_at_most: f64,
 }
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let sizes: &[usize] = bench.size.of(&[1_000], &[1_000, 10_000, 18_000]);
     for n_watchers in sizes {
-        same(bench, *n_watchers).await;
+        pair(bench, *n_watchers).await;
+        service(bench, *n_watchers).await;
         together(bench, *n_watchers).await;
-        others(bench, *n_watchers).await?;
+        others(bench, *n_watchers).await;
     }
     Ok(())
 }
 
-/// All watch the same.
-async fn same(bench: &mut Bench, n_watchers: usize) {
-    let (pair, hundred) = (Watched::Pair(WATCHED), Watched::Service(Service::Hundred));
-    let changed = Instance { service: Service::Hundred, number: INSTANCES / 2, version: 1 };
-    // The limits are for ten thousand.
-    let limit = |for_ten_thousand: f64| for_ten_thousand * n_watchers as f64 / 10_000.0;
-    let crowds = [
-        Crowd {
-            says: "a pair",
-            watched: pair,
-            change: Deed::Put(WATCHED),
-            cpu_at_most: limit(120.0),
-            last_at_most: limit(200.0),
-        },
-        Crowd {
-            says: "a service of 100",
-            watched: hundred,
-            change: Deed::Register(changed),
-            cpu_at_most: limit(250.0),
-            last_at_most: limit(500.0),
-        },
-    ];
-    for crowd in crowds {
-        let field = Field::start(bench, &[crowd.watched.kind()], 1).await;
-        for number in 0..field.entrants.len() {
-            let cluster = &field.entrants[number].cluster;
-            let name = cluster.contestant.name().to_string();
-            match wake(cluster, &crowd, n_watchers).await {
-                Ok(rows) => field.bench.report.rows.extend(rows),
-                Err(error) => field.bench.report.leave_out(&name, crowd.says, &error),
-            }
-        }
-    }
+/// All watch a pair.
+async fn pair(bench: &mut Bench, n_watchers: usize) {
+    let crowd = Crowd {
+        says: format!("{n_watchers} watchers of a pair"),
+        n_watchers,
+        change: Deed::Put(WATCHED),
+        cpu_at_most: 120.0,
+        last_at_most: 200.0,
+        resident_at_most: 10.0,
+    };
+    let mut field = Field::start(bench, &[Kind::WatchPair], 1).await;
+    field
+        .each("watchers of a pair", async |cluster| {
+            wake(cluster, &crowd, Watched::Pair(WATCHED)).await
+        })
+        .await;
 }
 
-/// All wake with one change: what that costs, and when the last is awake.
-async fn wake(cluster: &Cluster, crowd: &Crowd, n_watchers: usize) -> Result<Vec<Row>> {
-    let contestant = &cluster.contestant;
+/// All watch a service.
+async fn service(bench: &mut Bench, n_watchers: usize) {
+    let changed = Instance { service: Service::Hundred, number: INSTANCES / 2, version: 1 };
+    let crowd = Crowd {
+        says: format!("{n_watchers} watchers of a service of 100"),
+        n_watchers,
+        change: Deed::Register(changed),
+        cpu_at_most: 250.0,
+        last_at_most: 500.0,
+        resident_at_most: 10.0,
+    };
+    let watched = Watched::Service(Service::Hundred);
+    let mut field = Field::start(bench, &[Kind::WatchService], 1).await;
+    field.each("watchers of a service", async |cluster| wake(cluster, &crowd, watched).await).await;
+}
+
+/// All wake with one change, each on a connection of its own.
+async fn wake(cluster: &Cluster, crowd: &Crowd, watched: Watched) -> Result<Vec<Row>> {
     let mut deeds = both_services();
     deeds.push(Deed::Put(WATCHED));
-    deeds.retain(|deed| contestant.can(deed.kind()));
+    deeds.retain(|deed| cluster.contestant.can(deed.kind()));
     prepare(cluster, deeds).await?;
     let empty = cluster.resident_bytes()?;
-    let mut parked = park(cluster, n_watchers, |_| crowd.watched).await?;
-    let each = (cluster.resident_bytes()?.saturating_sub(empty)) as f64 / 1e3 / n_watchers as f64;
-    let mut writer = cluster.connect(0).await?;
-    let (cpu, begun) = (cluster.cpu()?, Instant::now());
-    writer.perform(crowd.change).await?;
-    for watcher in &mut parked {
-        let woken = tokio::time::timeout(WAKE_TIMEOUT, watcher.woken()).await;
-        woken.map_err(|_| "a watcher does not wake")??;
-    }
-    let last = begun.elapsed().as_secs_f64() * 1e3;
-    let cpu = (cluster.cpu()? - cpu).as_secs_f64() * 1e3;
-    let row = |what: &str, figure, unit| {
-        let says = format!("1 change, {n_watchers} watchers of {}: {what}", crowd.says);
-        Row::new(&says, contestant.name(), (figure, (figure, figure)), unit)
-    };
-    Ok(vec![
-        row("CPU", cpu, "ms CPU").at_most(crowd.cpu_at_most),
-        row("last woken", last, "ms").at_most(crowd.last_at_most),
-        row("resident for each parked", each, "kB").at_most(10.0),
-    ])
+    let mut parked = park(cluster, crowd.n_watchers, |_| watched).await?;
+    let grown = cluster.resident_bytes()?.saturating_sub(empty);
+    crowd.wake(cluster, grown, &mut parked, async |watcher| watcher.woken().await).await
 }
 
 /// All watch a pair, many over each connection.
 async fn together(bench: &mut Bench, n_watchers: usize) {
-    let field = Field::start(bench, &[Kind::WatchTogether], 1).await;
-    for number in 0..field.entrants.len() {
-        let cluster = &field.entrants[number].cluster;
-        let name = cluster.contestant.name().to_string();
-        match wake_together(cluster, n_watchers).await {
-            Ok(rows) => field.bench.report.rows.extend(rows),
-            Err(error) => field.bench.report.leave_out(&name, "watchers together", &error),
-        }
-    }
+    let crowd = Crowd {
+        says: format!("{n_watchers} watchers, {TOGETHER} a connection"),
+        n_watchers,
+        change: Deed::Put(WATCHED),
+        cpu_at_most: 20.0,
+        last_at_most: 40.0,
+        resident_at_most: 0.35,
+    };
+    let mut field = Field::start(bench, &[Kind::WatchTogether], 1).await;
+    field.each("watchers together", async |cluster| wake_together(cluster, &crowd).await).await;
 }
 
-async fn wake_together(cluster: &Cluster, n_watchers: usize) -> Result<[Row; 3]> {
-    let mut writer = cluster.connect(0).await?;
-    writer.perform(Deed::Put(WATCHED)).await?;
+async fn wake_together(cluster: &Cluster, crowd: &Crowd) -> Result<Vec<Row>> {
+    cluster.connect(0).await?.perform(Deed::Put(WATCHED)).await?;
     let empty = cluster.resident_bytes()?;
     let mut parked = Vec::new();
-    for _ in 0..n_watchers / TOGETHER {
+    for _ in 0..crowd.n_watchers / TOGETHER {
         let mut connection = cluster.connect(0).await?;
         connection.park_together(WATCHED, TOGETHER).await?;
         parked.push(connection);
     }
     tokio::time::sleep(SETTLES).await;
-    let each = cluster.resident_bytes()?.saturating_sub(empty) as f64 / 1e3 / n_watchers as f64;
-    let (cpu, begun) = (cluster.cpu()?, Instant::now());
-    writer.perform(Deed::Put(WATCHED)).await?;
-    for watchers in &mut parked {
-        let woken = tokio::time::timeout(WAKE_TIMEOUT, watchers.all_woken()).await;
-        woken.map_err(|_| "a watcher does not wake")??;
+    let grown = cluster.resident_bytes()?.saturating_sub(empty);
+    crowd.wake(cluster, grown, &mut parked, async |watchers| watchers.all_woken().await).await
+}
+
+impl Crowd {
+    /// Makes the change: what that costs, and when the last is awake. `grown` is what all of them
+    /// together took when they were parked.
+    async fn wake(
+        &self,
+        cluster: &Cluster,
+        grown: u64,
+        parked: &mut [Box<dyn Connection>],
+        is_woken: impl AsyncFn(&mut Box<dyn Connection>) -> Result<()>,
+    ) -> Result<Vec<Row>> {
+        let mut writer = cluster.connect(0).await?;
+        let (cpu, begun) = (cluster.cpu()?, Instant::now());
+        writer.perform(self.change).await?;
+        for watcher in parked {
+            let woken = tokio::time::timeout(WAKE_TIMEOUT, is_woken(watcher)).await;
+            woken.map_err(|_| "a watcher does not wake")??;
+        }
+        let last = begun.elapsed().as_secs_f64() * 1e3;
+        let cpu = (cluster.cpu()? - cpu).as_secs_f64() * 1e3;
+        let each = grown as f64 / 1e3 / self.n_watchers as f64;
+        let share = self.n_watchers as f64 / 10_000.0;
+        let row = |what: &str, figure, unit| {
+            let says = format!("1 change, {}: {what}", self.says);
+            Row::new(&says, cluster.contestant.name(), (figure, (figure, figure)), unit)
+        };
+        Ok(vec![
+            row("CPU", cpu, "ms CPU").at_most(self.cpu_at_most * share),
+            row("last woken", last, "ms").at_most(self.last_at_most * share),
+            row("resident for each parked", each, "kB").at_most(self.resident_at_most),
+        ])
     }
-    let last = begun.elapsed().as_secs_f64() * 1e3;
-    let cpu = (cluster.cpu()? - cpu).as_secs_f64() * 1e3;
-    let limit = |for_ten_thousand: f64| for_ten_thousand * n_watchers as f64 / 10_000.0;
-    let row = |what: &str, figure, unit| {
-        let says = format!("1 change, {n_watchers} watchers, {TOGETHER} a connection: {what}");
-        Row::new(&says, cluster.contestant.name(), (figure, (figure, figure)), unit)
-    };
-    Ok([
-        row("CPU", cpu, "ms CPU").at_most(limit(20.0)),
-        row("last woken", last, "ms").at_most(limit(40.0)),
-        row("resident for each parked", each, "kB").at_most(0.35),
-    ])
 }
 
 /// Each watches a service of its own, and one of these changes: nobody else wakes.
-async fn others(bench: &mut Bench, n_watchers: usize) -> Result<()> {
-    let service = Watched::Service(Service::Fleet(0)).kind();
-    let field = Field::start(bench, &[service], 1).await;
-    for number in 0..field.entrants.len() {
-        let cluster = &field.entrants[number].cluster;
-        let name = cluster.contestant.name().to_string();
-        match wake_one(cluster, n_watchers).await {
-            Ok(cpu) => {
-                let says = format!("{n_watchers} watchers of different services, one changes: CPU");
-                let row = Row::new(&says, &name, (cpu, (cpu, cpu)), "ms CPU").at_most(1.0);
-                field.bench.report.rows.push(row);
-            }
-            Err(error) => field.bench.report.leave_out(&name, "different services", &error),
-        }
-    }
-    Ok(())
+async fn others(bench: &mut Bench, n_watchers: usize) {
+    let mut field = Field::start(bench, &[Kind::WatchService], 1).await;
+    let measure = async |cluster: &mut Cluster| {
+        let cpu = wake_one(cluster, n_watchers).await?;
+        let says = format!("{n_watchers} watchers of different services, one changes: CPU");
+        let row = Row::new(&says, cluster.contestant.name(), (cpu, (cpu, cpu)), "ms CPU");
+        Ok(vec![row.at_most(1.0)])
+    };
+    field.each("different services", measure).await;
 }
 
 async fn wake_one(cluster: &Cluster, n_watchers: usize) -> Result<f64> {

@@ -54,6 +54,31 @@ async fn what_was_missed_is_told_before_a_scope_is_settled_and_what_follows_afte
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_leader_is_told_at_once() {
+    let bench = Bench::new();
+    let site = Site::start(bench.clone());
+    let pool = pool();
+    let mut exchange = follow(&pool, &site).await;
+    assert!(matches!(next(&mut exchange).await, News::Still { term: 1, .. }));
+    want(&mut exchange, 1, 0, vec![Scope::Pair("a".into())]).await;
+    assert_eq!(next(&mut exchange).await, News::Settled(1));
+    site.term.send_replace(2);
+    // By itself the word that everything was told would come seconds later.
+    let mut is_told = false;
+    for value in ["1", "2"] {
+        let index = bench.put("a", value);
+        loop {
+            match next(&mut exchange).await {
+                News::Changed(at, _) if at == index => break,
+                News::Still { term: 2, .. } => is_told = true,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(is_told, "two changes came under a leader that nobody told of");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_is_slow_is_told_that_it_has_lost_changes() {
     let bench = Bench::new();
     let site = Site::start(bench.clone());

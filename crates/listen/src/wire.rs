@@ -219,3 +219,36 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_told_the_protocol_comes_with_what_follows_it() {
+        let (mut client, server) = duplex(1024);
+        let head = b"GET /a-path-that-is-longer-than-the-preface HTTP/1.1\r\n\r\n";
+        client.write_all(head).await.expect("there is room");
+        let mut wire = Wire::new(Box::new(server));
+        assert_eq!(wire.sniff().await.expect("readable"), Sniffed::Http1);
+        let mut read = [0; 256];
+        let count = wire.read(&mut read).await.expect("readable");
+        assert_eq!(read[..count], head[..], "in one piece");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_nothing_follows_is_given_at_once_and_its_end_is_told_next() {
+        let (mut client, server) = duplex(1024);
+        let head = b"GET / HTTP/1.1\r\n";
+        client.write_all(head).await.expect("there is room");
+        let mut wire = Wire::new(Box::new(server));
+        assert_eq!(wire.sniff().await.expect("readable"), Sniffed::Http1);
+        let mut read = [0; 256];
+        let count = wire.read(&mut read).await.expect("readable");
+        assert_eq!(read[..count], head[..]);
+        drop(client);
+        assert_eq!(wire.read(&mut read).await.expect("a clean end"), 0);
+    }
+}

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::Result;
+use crate::tcp::connect_http2;
 
 /// The longest message that is read.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -50,16 +50,7 @@ impl Body for Said {
 
 impl Channel {
     pub(super) async fn open(to: SocketAddr) -> Result<Channel> {
-        let stream = tokio::net::TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await?;
-        // It ends with its sender, or with the server, which the next call will say.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        Ok(Channel { sender, authority: to.to_string() })
+        Ok(Channel { sender: connect_http2(to).await?, authority: to.to_string() })
     }
 
     /// One message for another.

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::Result;
+use crate::tcp::connect;
 
 /// The znode is not there.
 pub(super) const NO_NODE: i32 = -101;
@@ -56,8 +57,7 @@ impl Reply {
 
 impl Session {
     pub(super) async fn open(to: SocketAddr) -> Result<Session> {
-        let stream = TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
+        let stream = connect(to).await?;
         let (buffer, told) = Default::default();
         let mut session = Session { stream, buffer, n_sent: 0, told };
         let mut hello = Fields::default();
@@ -162,7 +162,7 @@ impl Session {
 
 /// What the server says to a word of four letters.
 pub(super) async fn word(to: SocketAddr, word: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(to).await?;
+    let mut stream = connect(to).await?;
     stream.write_all(word.as_bytes()).await?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await?;

@@ -135,7 +135,7 @@ impl Server {
     /// A server at any free ports.
     pub(crate) async fn start(number: u8, expects: usize, join: Option<SocketAddr>) -> Server {
         let free = SocketAddr::new(LOOPBACK, 0);
-        let at = PortSetup { server: free, lan: free, wan: None };
+        let at = PortSetup { server: free, lan: free, wan: Some(free) };
         let gone = Gone { number, disk: Arc::new(Memory::new()), at };
         gone.come_back(expects, join).await
     }
@@ -178,7 +178,7 @@ impl Gone {
         let setup = setup(identity(&format!("s{}", self.number), self.number, true), expects, join);
         // What it held may take a moment to be let go.
         let ports = until("its ports are free", async || Ports::bind(&*world, &self.at).ok()).await;
-        let (server, lan, _) = ports.addresses().expect("bound");
+        let (server, lan, wan) = ports.addresses().expect("bound");
         let Address::Inet(server) = server else { panic!("not over TCP") };
         let built = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = built.expect("a runtime can be had");
@@ -187,7 +187,7 @@ impl Gone {
             Agent::start(world.clone(), logs(&world), folder, setup, ports).await
         });
         let agent = starting.await.expect("it runs").expect("a server starts");
-        let at = PortSetup { server, lan, wan: None };
+        let at = PortSetup { server, lan, wan };
         Server { agent, runtime: Some(runtime), number: self.number, disk: self.disk, at }
     }
 }
