@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::belonging::{self, Belonging};
 use crate::care::Care;
+use crate::conflicts::Conflicts;
 use crate::doubts::Doubts;
 use crate::group::{Reception, Way};
 use crate::leases::MeasuredLeases;
@@ -46,6 +47,7 @@ pub struct Agent {
     pub(crate) care: Care,
     pub(crate) belonging: Belonging,
     pub(crate) guard: FailureGuard,
+    pub(crate) conflicts: Conflicts,
     pub(crate) doubts: Doubts,
     /// `ip:port` under which other servers reach this one.
     pub(crate) server_address: String,
@@ -136,6 +138,7 @@ impl Agent {
         let agent = Arc::new(Agent {
             belonging,
             guard: FailureGuard::new(setup.guard),
+            conflicts: Conflicts::default(),
             doubts: Doubts::default(),
             setup,
             world,

@@ -27,12 +27,15 @@ pub(crate) async fn run(agent: Weak<Agent>, expects: usize) {
             let Some(agent) = agent.upgrade() else { return };
             match agent.consensus.is_member().await {
                 Ok(false) => {}
-                Ok(true) | Err(_) => return,
+                Ok(true) | Err(_) => return agent.conflicts.set_expects(0),
             }
             if let Err(why) = try_to_found(&agent, expects).await
                 && why != told
             {
-                info!("no group yet: {why}");
+                match agent.conflicts.of_expects() {
+                    0 => info!("no group yet: {why}"),
+                    _ => warn!("no group yet: {why}"),
+                }
                 told = why;
             }
         }
@@ -48,14 +51,15 @@ async fn try_to_found(agent: &Agent, expects: usize) -> Result<(), String> {
     let members = agent.lan.members().borrow().clone();
     let alive = members.iter().filter(|member| member.status == Status::Alive);
     let servers: Vec<_> = alive.filter_map(tags::server_of).collect();
-    if let Some(other) = servers.iter().find(|s| s.expects > 1 && s.expects != expects) {
-        let why = format!(
+    let others: Vec<_> =
+        servers.iter().filter(|server| server.expects > 1 && server.expects != expects).collect();
+    agent.conflicts.set_expects(others.len());
+    if let Some(other) = others.first() {
+        return Err(format!(
             "the server at {} expects {} servers and this one {expects}: set the same \
              bootstrap_expect on all",
             other.address, other.expects
-        );
-        warn!("{why}");
-        return Err(why);
+        ));
     }
     let mut voters: Vec<Voter> = servers
         .iter()

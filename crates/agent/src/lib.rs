@@ -13,6 +13,7 @@
 //! - `authority`: the built-in certificate authority;
 //! - [`local`]: what this agent vouches for, and how the catalog hears of it; [`checks`]: how checks
 //!   are run; [`tls`]: how it speaks TLS to what others run;
+//! - `conflicts`: what agents are configured wrongly against each other;
 //! - `rescue`: one survivor goes on alone; `operator`: members, logs and numbers; [`backup`]: the
 //!   whole state as one file;
 //! - [`wire`]: what agents say to each other; [`clerk`]: a server that does what others ask of it;
@@ -27,6 +28,7 @@ pub mod care;
 pub mod checks;
 pub mod clerk;
 pub mod client;
+mod conflicts;
 mod doubts;
 mod founding;
 mod group;

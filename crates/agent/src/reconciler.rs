@@ -82,6 +82,7 @@ pub(crate) async fn run(agent: &Agent, term: u64) {
             );
             n_doubted = doubts;
         }
+        agent.conflicts.set_node_ids(repair.conflicts.len());
         for conflict in repair.conflicts {
             warn!(
                 node_id = %conflict.node_id, kept = %conflict.kept,

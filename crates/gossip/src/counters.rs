@@ -31,6 +31,10 @@ pub struct Counters {
     pub silences: u64,
     /// Broadcasts that made room before they were told as often as they should.
     pub broadcasts_dropped: u64,
+    /// Claims to a name or by a name that another member has, each told once.
+    pub name_conflicts: u64,
+    /// Exchanges with members whose wall clock has gone far off since they joined.
+    pub clocks_off: u64,
     /// Wrong input.
     pub refused: RefusedCounts,
 }

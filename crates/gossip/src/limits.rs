@@ -68,5 +68,11 @@ pub const INCARNATION_MAX: u64 = 1 << 48;
 /// A Lamport time beyond this is a lie.
 pub const LAMPORT_TIME_MAX: u64 = 1 << 56;
 
+/// How far apart the wall clocks of two members may be: certificates, times in logs and answers, and
+/// those who compare them go by that clock.
+pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(300);
+/// How often a member whose clock went off is told of; in between it is counted.
+pub const CLOCK_OFF_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// How often a kind of wrong input is told; in between it is counted.
 pub const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(60);

@@ -44,6 +44,7 @@ use probes::Probes;
 use questions::Questions;
 use upkeep::Armed;
 
+mod admission;
 mod events;
 mod exchanges;
 mod graces;
@@ -104,6 +105,9 @@ pub struct Pool {
     /// Names and the addresses that claim them in vain, told already.
     conflicts: BTreeSet<(Name, SocketAddr)>,
     refused: RefusedLog,
+    /// What the wall clock said at the last call, since 1970, if anybody told.
+    wall_clock: Option<Duration>,
+    clock_off_told_at: Option<Moment>,
     counters: Counters,
     /// How often anything that is believed of a member changed.
     n_changes: u64,
@@ -149,6 +153,8 @@ impl Pool {
             vivaldi: Vivaldi::default(),
             conflicts: BTreeSet::new(),
             refused: RefusedLog::default(),
+            wall_clock: None,
+            clock_off_told_at: None,
             counters: Counters::default(),
             n_changes: 0,
             rng: StdRng::from_seed(seed),
@@ -172,6 +178,12 @@ impl Pool {
                 pool.exchange_failed(exchange, reason.to_owned(), turn);
             }
         });
+    }
+
+    /// What the machine's wall clock says, since 1970: to be told before each call. A pool that is
+    /// never told compares no clocks.
+    pub fn set_wall_clock(&mut self, wall: Duration) {
+        self.wall_clock = Some(wall);
     }
 
     /// When the pool is to be called with [`Input::Time`] if nothing else happens before. Changes

@@ -108,6 +108,8 @@ pub enum Notice {
     KeyringChanged(Vec<Key>),
     /// A question about the keyring is over.
     KeyringAnswered(KeyringResult),
+    /// The wall clock of a member went far off. Told at most once a minute.
+    ClockOff(ClockOff),
     /// Wrong input arrived. Told at most once a minute for each kind.
     Refused(RefusedInput),
     /// This pool is at a limit; what it is, and what to do.
@@ -123,6 +125,15 @@ pub struct JoinResult {
     pub n_joined: usize,
     /// The others, and why not.
     pub failures: Vec<(SocketAddr, String)>,
+}
+
+/// A member whose wall clock is far from this one's. It stays a member: only who joins is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClockOff {
+    /// Who.
+    pub name: Name,
+    /// By how many seconds it is ahead of this member's; behind, if negative.
+    pub ahead_s: i64,
 }
 
 /// A name that is claimed from two addresses.

@@ -38,6 +38,21 @@ pub enum Refused {
     /// Longer than any member sends.
     #[error("it is too long: if it goes on, look for a faulty agent")]
     TooLong,
+    /// It would join, and its wall clock is that many seconds ahead of this one's.
+    #[error("its clock is {} this agent's: set the one that is wrong (NTP does), then join", apart(*.0))]
+    ClockOff(i64),
+    /// It would join with the id of a member that is there under another name.
+    #[error(
+        "one node id is claimed by two agents of different names: give one a node_id of its own, \
+         and none the copy of another's data folder"
+    )]
+    IdTaken,
+}
+
+/// How one clock stands to another.
+pub(crate) fn apart(ahead_s: i64) -> String {
+    let side = if ahead_s > 0 { "ahead of" } else { "behind" };
+    format!("{} s {side}", ahead_s.unsigned_abs())
 }
 
 /// How much wrong input there was, by kind.
@@ -59,6 +74,10 @@ pub struct RefusedCounts {
     pub damaged: u64,
     /// [`Refused::TooLong`].
     pub too_long: u64,
+    /// [`Refused::ClockOff`].
+    pub clock_off: u64,
+    /// [`Refused::IdTaken`].
+    pub id_taken: u64,
 }
 
 /// One kind of wrong input, told for all of it since it was told last.
@@ -98,11 +117,23 @@ impl Refused {
             Refused::UnknownKey => 5,
             Refused::Damaged => 6,
             Refused::TooLong => 7,
+            Refused::ClockOff(_) => 8,
+            Refused::IdTaken => 9,
         }
     }
 
-    /// What the other side, of a pool with this label, means by its code, as seen from here.
-    pub(crate) fn of_answer(code: u8, label: &[u8]) -> Refused {
+    /// The kind as one byte, and what of it the other side cannot know.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.code()];
+        if let Refused::ClockOff(ahead_s) = self {
+            bytes.extend_from_slice(&ahead_s.to_be_bytes());
+        }
+        bytes
+    }
+
+    /// What the other side, of a pool with this label, means by its bytes, as seen from here.
+    pub(crate) fn of_answer(bytes: &[u8], label: &[u8]) -> Refused {
+        let (code, rest) = bytes.split_first().unwrap_or((&u8::MAX, &[]));
         match code {
             0 => Refused::NotGossip,
             2 => Refused::other_pool(label),
@@ -111,6 +142,11 @@ impl Refused {
             4 => Refused::Unsealed,
             5 => Refused::UnknownKey,
             7 => Refused::TooLong,
+            8 => match rest.first_chunk() {
+                Some(ahead_s) => Refused::ClockOff(i64::from_be_bytes(*ahead_s).saturating_neg()),
+                None => Refused::Damaged,
+            },
+            9 => Refused::IdTaken,
             _ => Refused::Damaged,
         }
     }
@@ -119,10 +155,23 @@ impl Refused {
 impl RefusedCounts {
     /// All kinds together.
     pub fn total(&self) -> u64 {
-        let RefusedCounts { not_gossip, other_protocol, other_pool, .. } = self;
-        let RefusedCounts { unsealed, sealed, unknown_key, damaged, too_long, .. } = self;
-        let foreign = not_gossip + other_protocol + other_pool;
-        foreign + unsealed + sealed + unknown_key + damaged + too_long
+        self.by_kind().iter().map(|(_, count)| count).sum()
+    }
+
+    /// Each kind, in a word, with its count.
+    pub fn by_kind(&self) -> [(&'static str, u64); 10] {
+        [
+            ("not_gossip", self.not_gossip),
+            ("other_protocol", self.other_protocol),
+            ("other_pool", self.other_pool),
+            ("unsealed", self.unsealed),
+            ("sealed", self.sealed),
+            ("unknown_key", self.unknown_key),
+            ("damaged", self.damaged),
+            ("too_long", self.too_long),
+            ("clock_off", self.clock_off),
+            ("id_taken", self.id_taken),
+        ]
     }
 
     fn of_kind(&mut self, why: &Refused) -> &mut u64 {
@@ -135,6 +184,8 @@ impl RefusedCounts {
             Refused::UnknownKey => &mut self.unknown_key,
             Refused::Damaged => &mut self.damaged,
             Refused::TooLong => &mut self.too_long,
+            Refused::ClockOff(_) => &mut self.clock_off,
+            Refused::IdTaken => &mut self.id_taken,
         }
     }
 }

@@ -152,6 +152,13 @@ pub(crate) struct Exchange {
     #[n(4)]
     #[cbor(decode_with = "recent_events")]
     pub(crate) events: Vec<Event>,
+    /// What the sender's wall clock says, in seconds since 1970, if it has one.
+    #[n(5)]
+    pub(crate) wall_s: Option<u64>,
+    /// Whether the sender wants to be let in.
+    #[n(6)]
+    #[cbor(default)]
+    pub(crate) is_join: bool,
 }
 
 /// A member in an exchange.

@@ -126,6 +126,7 @@ impl Driver {
 
     fn happened(&mut self, input: Input<'_>) {
         let now = self.now();
+        self.pool.set_wall_clock(self.world.wall_clock());
         self.pool.handle(input, now, &mut self.out);
         self.carry_out();
     }
@@ -165,6 +166,7 @@ impl Driver {
 
     fn grant(&mut self, wish: Wish) {
         let (now, number) = (self.now(), self.number());
+        self.pool.set_wall_clock(self.world.wall_clock());
         // Whoever asked may have gone; then nobody needs the answer.
         match wish {
             Wish::Join(addresses, answer) => {
@@ -274,6 +276,11 @@ impl Driver {
             Notice::Conflict(conflict) => warn!(
                 name = %conflict.name, holder = %conflict.holder, claimant = %conflict.claimant,
                 "two members have one name: give one of them another node_name"
+            ),
+            Notice::ClockOff(off) => warn!(
+                pool = self.pool.label(), member = %off.name, ahead_s = off.ahead_s,
+                "the clock of a member and this one's are far apart: set the one that is wrong \
+                 (NTP does); it could not join as it is"
             ),
             Notice::Refused(refused) => {
                 let (pool, n) = (self.pool.label(), refused.n_since_told);

@@ -29,7 +29,10 @@ impl Agent {
         let leads = self.consensus.leadership().borrow().is_leader;
         let n_doubted = self.guard.lock().doubted().count();
         let (n_in_hand, n_followers) = self.n_served_now();
-        let gauges: [(&str, f64); 19] = [
+        let n_id_conflicts = if leads { self.conflicts.of_node_ids() } else { 0 };
+        let gauges: [(&str, f64); 21] = [
+            ("server.bootstrap_expect_conflicts", self.conflicts.of_expects() as f64),
+            ("server.node_id_conflicts", n_id_conflicts as f64),
             ("raft.applied_index", raft.applied_index as f64),
             ("raft.last_log_index", raft.last_index as f64),
             ("raft.snapshot_index", raft.snapshot_index as f64),
@@ -99,7 +102,8 @@ pub(crate) fn of_gossip(pool: &'static str, (counted, now): (Counters, Gauges)) 
         ("gossip.probes_failed", counted.probes_failed),
         ("gossip.refutations", counted.refutations),
         ("gossip.broadcasts_dropped", counted.broadcasts_dropped),
-        ("gossip.refused", counted.refused.total()),
+        ("gossip.name_conflicts", counted.name_conflicts),
+        ("gossip.clocks_off", counted.clocks_off),
     ];
     let gauges = [
         ("gossip.members_active", now.n_active as f64),
@@ -108,7 +112,14 @@ pub(crate) fn of_gossip(pool: &'static str, (counted, now): (Counters, Gauges)) 
         ("gossip.broadcasts", now.n_broadcasts as f64),
     ];
     let counts = counts.into_iter().map(|(name, count)| counter(name, labels(), count));
-    counts.chain(gauges.into_iter().map(|(name, value)| gauge(name, labels(), value))).collect()
+    let refused = counted.refused.by_kind().into_iter().map(|(reason, count)| {
+        let labels = labels().into_iter().chain([("reason".into(), reason.into())]);
+        counter("gossip.refused", labels.collect(), count)
+    });
+    counts
+        .chain(refused)
+        .chain(gauges.into_iter().map(|(name, value)| gauge(name, labels(), value)))
+        .collect()
 }
 
 fn gauge(name: &str, labels: Vec<(Text, Text)>, value: f64) -> Metric {

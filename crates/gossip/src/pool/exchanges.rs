@@ -96,9 +96,11 @@ impl Pool {
         if self.phase == Phase::Gone {
             return;
         }
-        let bytes = match self.open_exchange(Kind::Asking, bytes) {
+        let opened = self.open_exchange(Kind::Asking, bytes);
+        let bytes = match opened.and_then(|theirs| self.admit(theirs)) {
             Ok(theirs) => {
                 self.counters.exchanges_answered += 1;
+                self.watch_clock(&theirs, turn);
                 self.take_side(theirs, false, turn);
                 let side = self.my_side(false, turn.now).to_bytes();
                 self.envelope.close(Kind::Answering, &side, &mut self.rng)
@@ -131,6 +133,7 @@ impl Pool {
                 return self.exchange_over(to, purpose, Err((reason, true)), turn);
             }
         };
+        self.watch_clock(&theirs, turn);
         let holder = self.holder_of_my_name(&theirs);
         let n_before = self.n_changes;
         self.take_side(theirs, matches!(purpose, Purpose::Join(_)), turn);
@@ -205,7 +208,15 @@ impl Pool {
         members.extend(self.members.iter().map(|record| known(record, now)));
         let events: Vec<Event> = if is_join { Vec::new() } else { self.events_of_late(now) };
         let (event_time, question_time) = self.clock_times();
-        Exchange { from: self.me.name().clone(), members, event_time, question_time, events }
+        Exchange {
+            from: self.me.name().clone(),
+            members,
+            event_time,
+            question_time,
+            events,
+            wall_s: self.wall_clock.map(|wall| wall.as_secs()),
+            is_join,
+        }
     }
 
     /// Who has this member's name, as the other side sees it.

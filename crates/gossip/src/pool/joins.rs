@@ -2,7 +2,8 @@
 //!
 //! Each address is tried; those that do not answer are tried again until one has, or all had
 //! their attempts. Who refuses, because the pool, the key or the name is wrong, is not tried
-//! again: someone has to act first, and the reason says who.
+//! again: someone has to act first, and the reason says who. A member that is given its own address
+//! among others, as where all agents share one configuration, does not count as somebody found.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -69,7 +70,10 @@ impl Pool {
             return Err(JoinError::TooManyAddresses(addresses.len()));
         }
         self.turn(now, out, |pool, turn| {
-            let unanswered = addresses.iter().map(|address| (*address, String::new())).collect();
+            let own = pool.me.address();
+            let is_asked = |address: &&SocketAddr| **address != own || addresses.len() == 1;
+            let asked = addresses.iter().filter(is_asked);
+            let unanswered = asked.map(|address| (*address, String::new())).collect();
             pool.joins.insert(token, Join { unanswered, ..Join::default() });
             pool.join_again(token, turn);
         });

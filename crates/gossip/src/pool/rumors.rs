@@ -378,6 +378,7 @@ impl Pool {
         if self.conflicts.len() > CONFLICTS_MAX {
             self.conflicts.pop_first();
         }
+        self.counters.name_conflicts += 1;
         turn.tell(Notice::Conflict(Conflict { name, holder, claimant, is_refused_here }));
     }
 }

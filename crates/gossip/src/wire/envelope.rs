@@ -4,7 +4,7 @@
 //! 'g' | version | kind and mode | length of label | label | ...
 //!   mode 0, open:    crc32c (4 bytes) | content
 //!   mode 1, sealed:  nonce (12 bytes) | content and tag, AES-GCM
-//!   mode 2, refused: one byte that says why; only as the answer to an exchange
+//!   mode 2, refused: a byte that says why, and what more there is to it; only answers an exchange
 //! ```
 //!
 //! The label stands in the clear, so that who mixes up two pools can be told so, and is bound to
@@ -99,9 +99,9 @@ impl Envelope {
     /// Says in place of an answer why there is none. It is never sealed: who cannot open should
     /// learn that.
     pub(crate) fn refuse(&self, why: &Refused) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEAD + self.label.len() + 1);
+        let mut bytes = Vec::with_capacity(HEAD + self.label.len() + 9);
         self.head(Kind::Answering, REFUSED, &mut bytes);
-        bytes.push(why.code());
+        bytes.extend_from_slice(&why.to_bytes());
         bytes
     }
 
@@ -121,8 +121,7 @@ impl Envelope {
         let (label_kind, mode) = (kind_and_mode >> 4, kind_and_mode & 15);
         // Who answers with a refusal may not have found out which pool we are of.
         if kind == Kind::Answering && label_kind == kind as u8 && mode == REFUSED {
-            let code = closed.first().copied().unwrap_or(u8::MAX);
-            return Err(Refused::of_answer(code, label));
+            return Err(Refused::of_answer(closed, label));
         }
         if label != self.label.as_bytes() {
             return Err(Refused::other_pool(label));

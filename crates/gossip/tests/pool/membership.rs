@@ -53,6 +53,22 @@ fn a_join_is_tried_again_and_says_who_did_not_answer() {
 }
 
 #[test]
+fn a_member_that_is_given_its_own_address_too_looks_for_the_others() {
+    let mut network = Network::new(1);
+    for name in ["early", "late"] {
+        network.add(name, Settings::lan());
+    }
+    network.nodes[1].is_down = true;
+    network.join(0, &[0, 1]);
+    network.run_for(Duration::from_secs(1));
+    network.nodes[1].is_down = false;
+    network.run_for(Duration::from_secs(60));
+    let result = network.take_join_result(0);
+    assert_eq!((result.n_joined, result.failures.len()), (1, 0));
+    assert!(network.nodes.iter().all(|node| node.pool.gauges().n_active == 2));
+}
+
+#[test]
 fn a_member_that_dies_is_suspected_then_failed_everywhere() {
     let mut network = five();
     network.kill(4);

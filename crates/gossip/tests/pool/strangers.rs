@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_gossip::keyring::{Key, Keyring};
+use muster_gossip::port::ClockOff;
 use muster_gossip::refused::{Refused, RefusedInput};
 use muster_gossip::{Input, Moment, Notice, Output, Pool, Settings, Setup};
 use proptest::prelude::*;
@@ -10,6 +11,8 @@ use proptest::prelude::*;
 use crate::network::Network;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// A wall clock, somewhere in 2026.
+const NOON: Duration = Duration::from_secs(1_780_000_000);
 
 fn keyring(byte: u8) -> Option<Keyring> {
     Some(Keyring::new(Key::new(&[byte; 16]).expect("16 bytes are a key")))
@@ -70,6 +73,92 @@ fn a_member_without_a_key_is_told_that_it_needs_one() {
     let (mut network, reason) = join_of(|_, there| there.keyring = keyring(1));
     assert!(reason.contains("give the other agent the gossip key"), "{reason}");
     assert_refused(&mut network, &Refused::Sealed);
+}
+
+/// Two members whose wall clocks are that many seconds apart; the second joins the first.
+fn join_with_clocks(apart_s: i64) -> Network {
+    let mut network = Network::new(1);
+    for name in ["here", "there"] {
+        network.add(name, Settings::lan());
+    }
+    network.nodes[0].pool.set_wall_clock(NOON);
+    let there = NOON.as_secs().checked_add_signed(apart_s).expect("after 1970");
+    network.nodes[1].pool.set_wall_clock(Duration::from_secs(there));
+    network.join(1, &[0]);
+    network.run_for(SECOND);
+    network
+}
+
+#[test]
+fn a_member_whose_clock_is_far_off_is_told_how_far_and_not_let_in() {
+    for (apart_s, here_says, there_says) in
+        [(301, "301 s ahead of this", "301 s behind this"), (-86_400, "behind", "ahead of")]
+    {
+        let mut network = join_with_clocks(apart_s);
+        let result = network.take_join_result(1);
+        assert_eq!((result.n_joined, result.failures.len()), (0, 1));
+        let reason = &result.failures[0].1;
+        assert!(reason.contains(there_says) && reason.contains("NTP"), "{reason}");
+        let why = Refused::ClockOff(apart_s);
+        assert!(why.to_string().contains(here_says), "{why}");
+        assert_refused(&mut network, &why);
+        for node in &network.nodes {
+            assert_eq!(node.pool.gauges().n_known, 1, "nothing was stored");
+            assert_eq!(node.pool.counters().refused.clock_off, 1);
+        }
+    }
+    let near = join_with_clocks(-300);
+    assert!(near.nodes.iter().all(|node| node.pool.gauges().n_active == 2));
+}
+
+#[test]
+fn a_member_whose_clock_goes_off_stays_and_is_told_of() {
+    let mut network = join_with_clocks(0);
+    network.take_notices(0);
+    network.nodes[1].pool.set_wall_clock(NOON + 3_600 * SECOND);
+    network.run_for(300 * SECOND);
+    let told: Vec<ClockOff> = network
+        .take_notices(0)
+        .into_iter()
+        .filter_map(|notice| match notice {
+            Notice::ClockOff(off) => Some(off),
+            _ => None,
+        })
+        .collect();
+    let off = told.first().expect("it is told");
+    assert_eq!((off.name.as_str(), off.ahead_s), ("there", 3_600));
+    assert!((1..=5).contains(&told.len()), "at most once a minute: {told:?}");
+    let counted = network.nodes[0].pool.counters();
+    assert!(counted.clocks_off >= told.len() as u64, "{counted:?}");
+    assert!(network.nodes.iter().all(|node| node.pool.gauges().n_active == 2));
+}
+
+#[test]
+fn a_member_with_the_id_of_another_is_told_to_have_one_of_its_own() {
+    let mut same = [0; 16];
+    same[0] = 7;
+    let (mut network, reason) = join_of(|here, there| {
+        here.profile.id = same;
+        there.profile.id = same;
+    });
+    assert!(reason.contains("a node_id of its own"), "{reason}");
+    assert_refused(&mut network, &Refused::IdTaken);
+}
+
+#[test]
+fn a_machine_that_was_renamed_gets_in_once_its_old_name_is_gone() {
+    let mut network = Network::joined(1, 2, &Settings::lan());
+    let mut renamed = network.setup("new-name", Settings::lan());
+    renamed.profile.id = network.nodes[1].pool.me().profile.id;
+    let renamed = network.add_setup(renamed);
+    network.join(renamed, &[0]);
+    network.run_for(SECOND);
+    assert_eq!(network.take_join_result(renamed).n_joined, 0, "the old name is alive");
+    network.nodes[1].is_down = true;
+    network.run_for(60 * SECOND);
+    network.join(renamed, &[0]);
+    network.run_for(SECOND);
+    assert_eq!(network.take_join_result(renamed).n_joined, 1);
 }
 
 #[test]
