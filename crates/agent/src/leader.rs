@@ -9,7 +9,7 @@
 //! term only: a leader that was deposed meanwhile is refused, and its successor decides anew.
 
 use std::collections::VecDeque;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use muster_model::answer::Body;
@@ -25,7 +25,7 @@ use tracing::{info, warn};
 
 use crate::agent::Agent;
 use crate::doubts::{Due, mark};
-use crate::{authority, care, leases, reconciler};
+use crate::{authority, care, leased_checks, leases, reconciler};
 
 /// Where among the settings the cluster's id is kept.
 pub(crate) const CLUSTER_KIND: &str = "muster/cluster";
@@ -62,13 +62,14 @@ pub(crate) async fn run(agent: Weak<Agent>) {
 }
 
 /// All that a leader does, side by side, until it no longer leads.
-async fn lead(agent: &Agent, term: u64) {
+async fn lead(agent: &Arc<Agent>, term: u64) {
     agent.guard.begin(agent.setup.guard);
     tokio::join!(
         reconciler::run(agent, term),
         care::run(agent),
         establish(agent, term),
         tend(agent, term),
+        leased_checks::run(agent, term),
     );
 }
 

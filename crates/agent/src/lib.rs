@@ -8,7 +8,8 @@
 //! - `ports`, `pools`, [`membership`], `joining`: the gossip pools, running; `tags`: what members say;
 //!   `placing`: where this node stands;
 //! - `group`: the servers among themselves, `helm`: what the leader is asked; `founding` a group;
-//! - `leader`: what only a leader decides: leases (`leases`), lock delays, tombstones; `reconciler`:
+//! - `leader`: what only a leader decides: leases (`leases`) and the checks of who lives by one
+//!   (`leased_checks`), lock delays, tombstones; `reconciler`:
 //!   members to catalog; [`care`]: who votes; `belonging`: to which cluster a server's data belongs;
 //! - `authority`: the built-in certificate authority;
 //! - [`local`]: what this agent vouches for, and how the catalog hears of it; [`checks`]: how checks
@@ -35,6 +36,7 @@ mod group;
 mod helm;
 mod joining;
 mod leader;
+mod leased_checks;
 mod leases;
 pub mod local;
 mod machine;

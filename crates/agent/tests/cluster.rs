@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use muster_agent::Agent;
 use muster_model::answer::Body;
-use muster_model::command::PutTerms;
+use muster_model::check::CheckExtras;
+use muster_model::command::{PutTerms, Registration};
+use muster_model::definition::{CheckDefinition, Rule, TlsOptions};
+use muster_model::instance::Extras;
+use muster_model::node::Origin;
 use muster_model::pair::Blob;
 use muster_model::query::{CheckFilter, CheckSubject};
 use muster_model::server_care::ServerCare;
 use muster_model::session::Session;
-use muster_model::{Command, LeaseId, Query, Status, Text};
+use muster_model::{Check, Command, Instance, LeaseId, Node, Query, Status, Text};
 use muster_registry::cluster::{MemberStatus, Pool, ServerKey};
 use muster_registry::{Call, Freshness, Operator, Refusal, Registry};
 use muster_world::{Real, World};
@@ -104,6 +108,61 @@ async fn a_renewal_of_what_is_not_there_is_refused_by_a_leader_that_has_written_
     let renewed = tokio::spawn(async move { agent.renew(&Call::default(), &unknown).await });
     let refused = timeout(PATIENCE, renewed).await.unwrap().unwrap().unwrap_err();
     assert!(matches!(refused, Refusal::Unknown(_)), "{refused}");
+}
+
+/// An instance that lives by a lease and asks for a check: that something listens at an address.
+fn asking_for_a_check(address: &str) -> Command {
+    let rule = Rule::Tcp { address: address.into(), use_tls: false, tls: TlsOptions::default() };
+    let interval = Duration::from_secs(1);
+    let definition = CheckDefinition { rule, interval, ..CheckDefinition::default() };
+    let definition = Some(Box::new(definition));
+    let check = Check {
+        id: "asked".into(),
+        instance_id: "web-1".into(),
+        origin: Origin::Lease,
+        ..Check::default()
+    };
+    let instance = Instance {
+        id: "web-1".into(),
+        service: "web".into(),
+        origin: Origin::Lease,
+        ..Instance::default()
+    };
+    let lease_ttl = Duration::from_secs(600);
+    Command::Register(Registration {
+        node: Node {
+            name: "h1".into(),
+            address: "10.0.0.1".into(),
+            origin: Origin::Lease,
+            ..Node::default()
+        },
+        instance: Some(instance.with_extras(Extras { lease_ttl, ..Extras::default() })),
+        checks: vec![check.with_extras(CheckExtras { definition, ..CheckExtras::default() })],
+        keep_node: false,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_check_of_who_lives_by_a_lease_is_run_by_whoever_leads() {
+    let mut servers = three().await;
+    let listening = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let command = asking_for_a_check(&listening.local_addr().unwrap().to_string());
+    servers[0].agent.submit(&Call::default(), command).await.unwrap();
+    let status = async |agent: &Agent| {
+        let query = Query::Node { name_or_id: "h1".into() };
+        let answered = agent.ask(&Call::default(), &query, Freshness::Stale).await.ok()?;
+        let Body::Node(Some(found)) = &answered.answer.body else { return None };
+        Some(found.checks.first()?.check.status)
+    };
+    let stands_at = async |agent: &Agent, wanted: Status| {
+        until(wanted.as_str(), async || (status(agent).await == Some(wanted)).then_some(())).await;
+    };
+    stands_at(&servers[0].agent, Status::Passing).await;
+    let gone = leader(&servers).await;
+    servers.remove(gone).die().await;
+    drop(listening);
+    stands_at(&servers[0].agent, Status::Critical).await;
+    stands_at(&servers[1].agent, Status::Critical).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

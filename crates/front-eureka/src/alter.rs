@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use muster_model::answer::InstanceDetail;
 use muster_model::command::{ObjectVerb, Operation};
 use muster_model::limits::ORIGINAL_BYTES_MAX;
 use muster_model::node::Origin;
@@ -13,8 +14,10 @@ use muster_model::outcome::Denial;
 use muster_model::{Check, Command, Instance, Node, Outcome, Text};
 use muster_registry::Call;
 
+use crate::asked_check;
 use crate::failure::Failure;
 use crate::front::Front;
+use crate::info::InstanceInfo;
 use crate::limits::TRIES_MAX;
 use crate::mapping::{self, Standing};
 use crate::view::Entry;
@@ -140,12 +143,31 @@ fn operations(old: Option<&Entry>, decision: &Decision) -> Result<Vec<Operation>
     {
         steps.push(check_step(ObjectVerb::Delete, &name, check.value.clone()));
     }
+    steps.extend(asked_step(here, &name, &standing.info, &id)?);
     if let Some(moved) = moved {
         let instance = Instance { id: moved.instance.id.clone(), ..Instance::default() };
         let node = moved.node.name.clone();
         steps.push(Operation::Instance { verb: ObjectVerb::Delete, node, instance });
     }
     Ok(steps)
+}
+
+/// The step that sets or ends the check that an instance asks for; nothing where it stands already,
+/// so that a registration does not make its result unknown.
+fn asked_step(
+    here: Option<&InstanceDetail>,
+    node: &Text,
+    info: &InstanceInfo,
+    id: &Text,
+) -> Result<Option<Operation>, Failure> {
+    let check_id = asked_check::id_of(id);
+    let present = here.and_then(|old| old.checks.iter().find(|check| check.id == check_id));
+    Ok(match (asked_check::of(info, id)?, present) {
+        (Some(asked), Some(present)) if asked.extras() == present.extras() => None,
+        (Some(asked), _) => Some(check_step(ObjectVerb::Put, node, asked)),
+        (None, Some(present)) => Some(check_step(ObjectVerb::Delete, node, present.value.clone())),
+        (None, None) => None,
+    })
 }
 
 fn check_step(verb: ObjectVerb, node: &Text, check: Check) -> Operation {

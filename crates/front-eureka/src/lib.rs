@@ -12,7 +12,7 @@
 //! - `codec`: JSON and XML;
 //! - `roll`, `view`, `documents`: everything there is and what changed lately, kept ready;
 //! - `alter`, then one file for each kind of writing: `register`, `renew`, `overrule`, `switch`,
-//!   `peers`; `about` and `page`, what the server tells of itself and to people.
+//!   `peers`; `asked_check`: the health URL, for who wants it called; `about` and `page`, what the server tells of itself and to people.
 //!
 //! Left out: auto-scaling groups, regions, redirects, and sending on to Eureka servers.
 
@@ -21,6 +21,7 @@ pub mod limits;
 
 mod about;
 mod alter;
+mod asked_check;
 mod codec;
 mod documents;
 mod failure;

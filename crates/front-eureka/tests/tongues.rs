@@ -197,6 +197,20 @@ async fn everything_a_client_wrote_is_given_back() {
     assert_eq!(house.register("FOO", "i-2", more).await.status, 400);
 }
 
+#[tokio::test]
+async fn a_check_that_cannot_be_run_is_refused_and_nothing_is_stored() {
+    let house = House::new();
+    for (seconds, url) in [("often", "http://h1/health"), ("10", ""), ("10", "file:///etc/passwd")]
+    {
+        let more = json!({
+            "healthCheckUrl": url, "metadata": {"healthCheckIntervalInSecs": seconds},
+        });
+        let reply = house.register("FOO", "i-1", more).await;
+        assert_eq!(reply.status, 400, "{seconds} {url}");
+    }
+    assert!(found(&house, "foo", Health::Any).is_empty());
+}
+
 // ------------------------------------------------------------------------------------------------
 // To Eureka
 // ------------------------------------------------------------------------------------------------

@@ -9,11 +9,13 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
@@ -247,6 +249,57 @@ async fn what_eurekas_clients_say_is_so_in_every_tongue() {
     house.until("/v1/health/service/shop", |found| found == &json!([])).await;
     assert!(house.srv("shop").await.is_empty());
     assert_eq!(house.seen("SHOP", "h1:shop:8080").await, None);
+}
+
+/// The health URL of an application that answers with the status it is told.
+async fn application(status: Arc<AtomicU16>) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}/actuator/health", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let status = status.load(Ordering::Relaxed);
+            let reply = format!("HTTP/1.1 {status} So\r\ncontent-length: 2\r\n\r\nso");
+            // Who asks may have gone.
+            let _ = stream.read(&mut [0; 1_024]).await;
+            let _ = stream.write_all(reply.as_bytes()).await;
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_health_url_is_called_for_who_asks_for_it() {
+    let house = House::start("health-url").await;
+    let status = Arc::new(AtomicU16::new(200));
+    let url = application(status.clone()).await;
+    let asking = json!({"healthCheckUrl": url, "metadata": {"healthCheckIntervalInSecs": "5"}});
+    house.register(asking.clone()).await;
+    let path = "/v1/health/checks/shop";
+    let called = |found: &Value, status: &str| {
+        let checks = found.as_array().unwrap().iter();
+        let mut own = checks.filter(|check| check["CheckID"] == "eureka-http:h1:shop:8080");
+        own.next().is_some_and(|check| check["Status"] == status && check["Type"] == "http")
+    };
+    house.until(path, |found| called(found, "passing")).await;
+    assert!(house.is_handed_out("shop").await);
+
+    // It fails, while the client goes on saying that it is up.
+    status.store(503, Ordering::Relaxed);
+    house.until(path, |found| called(found, "critical")).await;
+    assert!(!house.is_handed_out("shop").await);
+    let (word, _) = house.seen("SHOP", "h1:shop:8080").await.unwrap();
+    assert_eq!(word, "DOWN");
+    // Registering again does not make it well, nor unknown.
+    house.register(asking).await;
+    assert!(!house.is_handed_out("shop").await);
+    status.store(200, Ordering::Relaxed);
+    house.until(path, |found| called(found, "passing")).await;
+    assert!(house.is_handed_out("shop").await);
+
+    // Without the wish there is no such check.
+    house.register(json!({ "healthCheckUrl": url })).await;
+    assert!(!called(&house.read(path).await, "passing"));
+    assert!(house.is_handed_out("shop").await);
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use muster_model::answer::Row;
 use muster_model::limits::LOCK_DELAY_MAX;
+use muster_model::node::Origin;
 use muster_model::outcome::{Denial, Outcome};
 use muster_model::scope::{ChangeKind, Object};
 use muster_model::session::{Behavior, SessionEnd};
@@ -116,6 +117,21 @@ impl State {
         let all = self.catalog.nodes().flat_map(|node| node.instances());
         let leased = all.filter(|entry| entry.row.lease_ttl().is_some());
         leased.map(|entry| (&entry.node, &entry.row))
+    }
+
+    /// The checks about an instance on the node with this folded name that live by its lease and say
+    /// how they are run: what a leader runs.
+    pub fn leased_checks<'a>(
+        &'a self,
+        node: &Text,
+        instance_id: &'a str,
+    ) -> impl Iterator<Item = &'a Row<Check>> {
+        let all = self.catalog.node(node).into_iter().flat_map(|node| node.checks());
+        all.filter(move |check| {
+            check.origin == Origin::Lease
+                && *check.instance_id == *instance_id
+                && check.extras().definition.is_some()
+        })
     }
 
     /// The instance with this id on the node with this folded name.
