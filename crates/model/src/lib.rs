@@ -85,6 +85,21 @@ pub fn encode<T: minicbor::Encode<()>>(value: &T) -> bytes::Bytes {
     out.into()
 }
 
+/// Decodes what [`encode`] wrote several times, one after the other.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_all<T: for<'b> minicbor::Decode<'b, ()>>(
+    bytes: &[u8],
+) -> Result<Vec<T>, DecodeError> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let mut values = Vec::new();
+    while decoder.position() != bytes.len() {
+        values.push(decoder.decode().map_err(|error| DecodeError(error.to_string()))?);
+    }
+    Ok(values)
+}
+
 /// Decodes what [`encode`] wrote.
 ///
 /// # Errors

@@ -1,13 +1,17 @@
 //! The file in which an agent keeps what clients registered with it.
 //!
-//! Records are appended; those that wait together are one write and one sync. A registration is
-//! acknowledged only after its record is synced: an agent that forgot one would, on its next start,
-//! remove it from the catalog as something it does not vouch for. Words on TTL checks are hints and
-//! wait for nobody. Once most of the file is out of date it is written anew, aside, and renamed.
+//! Records are appended; those that wait together are one group: one write and one sync. A
+//! registration is acknowledged only after its group is synced: an agent that forgot one would, on
+//! its next start, remove it from the catalog as something it does not vouch for. Words on TTL checks
+//! are hints and wait for nobody: they are written and not synced. Once most of the file is out of
+//! date it is written anew, aside, and renamed.
 //!
-//! A record is its length, its CRC-32C, and its bytes. At the start a torn tail (a bad record that
-//! no good one follows) is cut: nobody was told that it was saved. Any other damage is refused with
-//! file and offset, because going on would withdraw services that still run.
+//! A group is its length, its CRC-32C, and its records. At most one group in the file is not synced,
+//! the last: what is written after hints replaces them by a group that has both. So a power cut
+//! leaves nothing torn that a good group follows, and whatever is found so is damage, refused with
+//! file and offset, because going on would withdraw services that still run. A torn last group is cut
+//! at the start: nobody was told that it was saved. Zeros lie ahead of the groups, so that the sync of
+//! one changes neither the length of the file nor its allocation.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,14 +24,19 @@ use super::saved::{Record, Saved};
 
 /// What the file begins with: kind and version of the format.
 const MAGIC: &[u8; 8] = b"mustloc1";
-/// Bytes before the content of a record: length and checksum.
+/// Bytes before the records of a group: length and checksum.
 const HEAD_BYTES: usize = 8;
-/// Bytes of one record: an instance with every tag there may be is the greatest.
-const RECORD_BYTES_MAX: usize = 16 << 20;
+/// Bytes of the records of one group; what is more is written anew.
+const GROUP_BYTES_MAX: usize = 16 << 20;
+/// Bytes of hints that may be without a sync.
+const UNSYNCED_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a whole journal.
 const JOURNAL_BYTES_MAX: u64 = 4 << 30;
 /// Bytes that may be out of date besides as many as are not.
 const SLACK_BYTES: u64 = 1 << 20;
+
+/// Zeros written ahead of use.
+const AHEAD_BYTES: usize = 64 << 10;
 
 /// The open journal.
 pub(super) struct Journal {
@@ -40,15 +49,19 @@ pub(super) struct Journal {
 /// Records that wait to be saved, and those who wait for that.
 #[derive(Default)]
 struct Queue {
-    bytes: Vec<u8>,
+    records: Vec<u8>,
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
 }
 
 /// Where the file stands.
 struct Tail {
     file: Arc<dyn File>,
-    /// Everything before this is good.
+    /// Everything before this is good, and synced.
     length: u64,
+    /// The records of the group that begins there, none of which anybody waited for.
+    unsynced: Vec<u8>,
+    /// From the end of the groups to here are zeros.
+    laid_out: u64,
     /// The length after it was last written anew.
     length_when_new: u64,
 }
@@ -107,7 +120,7 @@ impl Journal {
         let (saved, saving) = oneshot::channel();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records {
-            frame(record, &mut queue.bytes);
+            queue.records.extend(&muster_model::encode(record));
         }
         queue.waiting.push(saved);
         drop(queue);
@@ -118,7 +131,7 @@ impl Journal {
     /// Appends a record that nobody waits for; it travels with the next that somebody does.
     pub(super) fn hint(&self, record: &Record) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        frame(record, &mut queue.bytes);
+        queue.records.extend(&muster_model::encode(record));
         drop(queue);
         self.has_work.notify_one();
     }
@@ -134,8 +147,8 @@ impl Journal {
             let (world, path, all) = (self.world.clone(), self.path.clone(), all.clone());
             let save = move || {
                 let saved = match tail.take() {
-                    Some(tail) if !tail.is_stale(queue.bytes.len()) => {
-                        tail.append(&queue.bytes, is_awaited)
+                    Some(tail) if tail.has_place_for(queue.records.len()) => {
+                        tail.append(&queue.records, is_awaited)
                     }
                     // Also after a failure: what the file then holds is not known.
                     _ => write_anew(&*world, &path, all().into_records()),
@@ -159,16 +172,29 @@ impl Journal {
 }
 
 impl Tail {
-    fn is_stale(&self, n_bytes_more: usize) -> bool {
-        self.length + n_bytes_more as u64 > 2 * self.length_when_new + SLACK_BYTES
+    /// Whether as many bytes of records can be appended; else the file is written anew.
+    fn has_place_for(&self, n_bytes: usize) -> bool {
+        let n_bytes = self.unsynced.len() + n_bytes;
+        let length = self.length + n_bytes as u64;
+        n_bytes <= GROUP_BYTES_MAX && length <= 2 * self.length_when_new + SLACK_BYTES
     }
 
-    fn append(mut self, bytes: &[u8], syncs: bool) -> io::Result<Tail> {
-        self.file.write_all_at(bytes, self.length)?;
-        if syncs {
-            self.file.sync()?;
+    fn append(mut self, records: &[u8], syncs: bool) -> io::Result<Tail> {
+        self.unsynced.extend(records);
+        let mut group = Vec::with_capacity(HEAD_BYTES + self.unsynced.len());
+        frame(&self.unsynced, &mut group);
+        self.file.write_all_at(&group, self.length)?;
+        let end = self.length + group.len() as u64;
+        if end > self.laid_out {
+            // A disk that has no room for them has none to lose.
+            let is_laid_out = self.file.write_all_at(&[0; AHEAD_BYTES], end).is_ok();
+            self.laid_out = end + if is_laid_out { AHEAD_BYTES as u64 } else { 0 };
         }
-        self.length += bytes.len() as u64;
+        if syncs || self.unsynced.len() > UNSYNCED_BYTES_MAX {
+            self.file.sync()?;
+            self.unsynced.clear();
+            self.length = end;
+        }
         Ok(self)
     }
 }
@@ -193,12 +219,17 @@ fn open_file(world: &dyn World, path: &Path) -> Result<(Saved, Tail), JournalErr
     let mut saved = Saved::default();
     records.into_iter().for_each(|record| saved.fold(record));
     let file: Arc<dyn File> = world.files().open(path, Open::Write).map_err(at(path))?.into();
-    if length < bytes.len() {
-        tracing::warn!("{}: cut a torn record at offset {length}", path.display());
+    let is_torn = bytes[length..].iter().any(|byte| *byte != 0);
+    if is_torn {
+        tracing::warn!("{}: cut a torn group at offset {length}", path.display());
         file.truncate(length as u64).map_err(at(path))?;
     }
+    // What a process wrote that ended before its sync is built on from now on.
+    file.sync().map_err(at(path))?;
+    let laid_out = if is_torn { length } else { bytes.len() } as u64;
     let length = length as u64;
-    Ok((saved, Tail { file, length, length_when_new: length }))
+    let unsynced = Vec::new();
+    Ok((saved, Tail { file, length, unsynced, laid_out, length_when_new: length }))
 }
 
 fn write_anew(
@@ -207,18 +238,18 @@ fn write_anew(
     records: impl Iterator<Item = Record>,
 ) -> io::Result<Tail> {
     let mut bytes = MAGIC.to_vec();
-    records.for_each(|record| frame(&record, &mut bytes));
+    records.for_each(|record| frame(&muster_model::encode(&record), &mut bytes));
     world.files().replace(path, &bytes)?;
     let file: Arc<dyn File> = world.files().open(path, Open::Write)?.into();
     let length = bytes.len() as u64;
-    Ok(Tail { file, length, length_when_new: length })
+    let unsynced = Vec::new();
+    Ok(Tail { file, length, unsynced, laid_out: length, length_when_new: length })
 }
 
-fn frame(record: &Record, out: &mut Vec<u8>) {
-    let content = muster_model::encode(record);
-    out.extend((content.len() as u32).to_le_bytes());
-    out.extend(crc32c::crc32c(&content).to_le_bytes());
-    out.extend(&content);
+fn frame(records: &[u8], out: &mut Vec<u8>) {
+    out.extend((records.len() as u32).to_le_bytes());
+    out.extend(crc32c::crc32c(records).to_le_bytes());
+    out.extend(records);
 }
 
 /// The records of a journal, and where the good ones end.
@@ -231,11 +262,11 @@ fn read(bytes: &[u8]) -> Result<(Vec<Record>, usize), (usize, String)> {
     while offset < bytes.len() {
         match content_at(bytes, offset) {
             Some(content) => {
-                let record = muster_model::decode(content);
-                records.push(record.map_err(|error| (offset, error.to_string()))?);
+                let group = muster_model::decode_all::<Record>(content);
+                records.extend(group.map_err(|error| (offset, error.to_string()))?);
                 offset += HEAD_BYTES + content.len();
             }
-            None if has_record_after(bytes, offset) => {
+            None if has_group_after(bytes, offset) => {
                 return Err((offset, "its checksum is wrong, and good records follow".into()));
             }
             None => break,
@@ -244,19 +275,19 @@ fn read(bytes: &[u8]) -> Result<(Vec<Record>, usize), (usize, String)> {
     Ok((records, offset))
 }
 
-/// The content of the record at `offset`, if a good one is there.
+/// The records of the group at `offset`, if a good one is there.
 fn content_at(bytes: &[u8], offset: usize) -> Option<&[u8]> {
     let head = bytes.get(offset..offset + HEAD_BYTES)?;
     let (length, checksum) = head.split_at(4);
     let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
-    if length == 0 || length > RECORD_BYTES_MAX {
+    if length == 0 || length > GROUP_BYTES_MAX {
         return None;
     }
     let content = bytes.get(offset + HEAD_BYTES..)?.get(..length)?;
     (crc32c::crc32c(content).to_le_bytes() == checksum).then_some(content)
 }
 
-fn has_record_after(bytes: &[u8], offset: usize) -> bool {
+fn has_group_after(bytes: &[u8], offset: usize) -> bool {
     (offset + 1..bytes.len()).any(|at| content_at(bytes, at).is_some())
 }
 
