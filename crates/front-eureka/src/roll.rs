@@ -12,7 +12,7 @@
 //! Left out: what clients cannot see. A check whose output changed and whose status did not, or a
 //! fact of a node, is no change here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::limits::{CONFIRM_WITHIN, NODES_ONE_BY_ONE_MAX};
-use crate::view::{Entry, View};
+use crate::view::View;
 
 /// The roll.
 pub(crate) struct Roll {
@@ -113,7 +113,7 @@ impl Follower {
         let query = Query::AllInstances { node_meta: Meta::default() };
         let answered = ask(registry, &query).await?;
         let Body::Instances(details) = &answered.answer.body else { return Err(mismatch()) };
-        self.view.replace_all(details.iter().filter_map(Entry::of), Instant::now());
+        self.view.replace_all(details, Instant::now());
         Ok(answered.as_of)
     }
 
@@ -124,7 +124,7 @@ impl Follower {
         // Found by the start of an id, it is another node than the one that is gone.
         let found = found.as_ref().filter(|found| found.node.name.folded() == name);
         let details = found.map(details_of).unwrap_or_default();
-        self.view.replace_on(&name, details.iter().filter_map(Entry::of), Instant::now());
+        self.view.replace_on(&name, details, Instant::now());
         Ok(())
     }
 }
@@ -155,16 +155,15 @@ fn named_since(changes: &mut Changes) -> Result<BTreeSet<Text>, Lost> {
 
 /// The instances on a node, each with the checks that decide its status.
 fn details_of(found: &NodeDetail) -> Vec<InstanceDetail> {
+    // By what they are about; those about the node itself stand under no name.
+    let mut checks: BTreeMap<&str, Vec<Row<Check>>> = BTreeMap::new();
+    for own in &found.checks {
+        checks.entry(&own.check.instance_id).or_default().push(own.check.clone());
+    }
+    let about = |id: &str| checks.get(id).into_iter().flatten().cloned();
     let detail = |instance: &Row<Instance>| {
-        let checks = checks_about(found, "").chain(checks_about(found, &instance.id));
-        let (node, instance) = (found.node.clone(), instance.clone());
-        InstanceDetail { node, instance, checks: checks.collect() }
+        let checks = about("").chain(about(&instance.id)).collect();
+        InstanceDetail { node: found.node.clone(), instance: instance.clone(), checks }
     };
     found.instances.iter().map(detail).collect()
-}
-
-/// The checks about an instance, or about the node itself where `id` is empty.
-fn checks_about<'a>(found: &'a NodeDetail, id: &'a str) -> impl Iterator<Item = Row<Check>> + 'a {
-    let about = found.checks.iter().filter(move |own| *own.check.instance_id == *id);
-    about.map(|own| own.check.clone())
 }

@@ -3,6 +3,7 @@
 //! A view is made of persistent maps: a clone is cheap and never changes, so a document can be
 //! written from one while the next is made.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
@@ -38,7 +39,7 @@ pub(crate) struct View {
     version: u64,
     apps: OrdMap<Text, OrdMap<Text, Arc<Entry>>>,
     /// What stands on each node, by its folded name.
-    nodes: HashMap<Text, Vec<Key>>,
+    nodes: HashMap<Text, Arc<BTreeSet<Key>>>,
     counts: [u64; 5],
     /// How many instances of which services have a name for virtual hosts.
     vips: OrdMap<Text, OrdMap<Text, u32>>,
@@ -64,20 +65,19 @@ pub(crate) enum VipKind {
 }
 
 impl Entry {
-    /// The entry of an instance; nothing where clients are not shown it.
-    pub(crate) fn of(detail: &InstanceDetail) -> Option<Entry> {
-        if !mapping::is_shown(&detail.instance) {
-            return None;
-        }
-        let info = mapping::shown(detail);
-        Some(Entry {
-            detail: detail.clone(),
-            id: mapping::known_as(detail),
-            word: info.word,
-            overridden: info.overridden,
-            vip: info.vip,
-            secure_vip: info.secure_vip,
-        })
+    /// The entry of an instance that clients are shown.
+    fn of(detail: InstanceDetail, id: Text) -> Entry {
+        let InstanceInfo { word, overridden, vip, secure_vip, .. } = mapping::shown(&detail);
+        Entry { detail, id, word, overridden, vip, secure_vip }
+    }
+
+    /// Whether it was made from these very rows.
+    fn is_of(&self, detail: &InstanceDetail) -> bool {
+        let (own, own_checks) = (&self.detail, &self.detail.checks);
+        Arc::ptr_eq(&own.node, &detail.node)
+            && Arc::ptr_eq(&own.instance, &detail.instance)
+            && own_checks.len() == detail.checks.len()
+            && own_checks.iter().zip(&detail.checks).all(|(own, other)| Arc::ptr_eq(own, other))
     }
 
     /// The instance as clients see it.
@@ -121,10 +121,6 @@ impl Entry {
             VipKind::Secure => &self.secure_vip,
         };
         all.split(',').map(str::trim).filter(|name| !name.is_empty())
-    }
-
-    fn key(&self) -> Key {
-        (self.detail.instance.service.folded(), self.id.clone())
     }
 
     fn is_on(&self, node: &Text) -> bool {
@@ -239,41 +235,41 @@ fn chosen(
 
 impl View {
     /// Everything there is.
-    pub(crate) fn replace_all(&mut self, entries: impl Iterator<Item = Entry>, now: Instant) {
-        let mut by_node: std::collections::BTreeMap<Text, Vec<Entry>> =
+    pub(crate) fn replace_all(&mut self, details: &[InstanceDetail], now: Instant) {
+        let mut by_node: BTreeMap<Text, Vec<InstanceDetail>> =
             self.nodes.keys().map(|node| (node.clone(), Vec::new())).collect();
-        for entry in entries {
-            by_node.entry(entry.detail.node.name.folded()).or_default().push(entry);
+        for detail in details {
+            by_node.entry(detail.node.name.folded()).or_default().push(detail.clone());
         }
-        for (node, entries) in by_node {
-            self.replace_on(&node, entries.into_iter(), now);
+        for (node, details) in by_node {
+            self.replace_on(&node, details, now);
         }
     }
 
-    /// Everything on the node with this folded name.
-    pub(crate) fn replace_on(
-        &mut self,
-        node: &Text,
-        entries: impl Iterator<Item = Entry>,
-        now: Instant,
-    ) {
+    /// Everything on the node with this folded name. What did not change costs a comparison of
+    /// pointers.
+    pub(crate) fn replace_on(&mut self, node: &Text, details: Vec<InstanceDetail>, now: Instant) {
         let before = self.nodes.remove(node).unwrap_or_default();
-        let mut keys = Vec::new();
-        for entry in entries {
-            let key = entry.key();
-            keys.push(key.clone());
-            self.put(key, entry, now);
+        let mut keys = BTreeSet::new();
+        for detail in details.into_iter().filter(|detail| mapping::is_shown(&detail.instance)) {
+            let key = (detail.instance.service.folded(), mapping::known_as(&detail));
+            keys.insert(key.clone());
+            self.put(key, detail, now);
         }
-        for key in before.into_iter().filter(|key| !keys.contains(key)) {
-            self.remove(key, node, now);
+        for key in before.difference(&keys) {
+            self.remove(key.clone(), node, now);
         }
         if !keys.is_empty() {
-            self.nodes.insert(node.clone(), keys);
+            self.nodes.insert(node.clone(), Arc::new(keys));
         }
     }
 
-    fn put(&mut self, key: Key, entry: Entry, now: Instant) {
+    fn put(&mut self, key: Key, detail: InstanceDetail, now: Instant) {
         let old = self.apps.get(&key.0).and_then(|instances| instances.get(&key.1)).cloned();
+        if old.as_ref().is_some_and(|old| old.is_of(&detail)) {
+            return;
+        }
+        let entry = Entry::of(detail, key.1.clone());
         if old.as_ref().is_some_and(|old| old.looks_like(&entry)) {
             return;
         }
