@@ -64,9 +64,13 @@ impl<F: Formatter> Formatter for LikeGo<F> {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        let is_special = |byte: u8| matches!(byte, b'<' | b'>' | b'&' | 0xE2);
+        // Without an early end the compiler looks at many bytes at a time.
+        if !fragment.bytes().fold(false, |is_found, byte| is_found | is_special(byte)) {
+            return out.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
-        while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'<' | b'>' | b'&' | 0xE2))
-        {
+        while let Some(at) = rest.bytes().position(is_special) {
             out.write_all(&rest.as_bytes()[..at])?;
             let character = rest[at..].chars().next().expect("a byte of a character stands there");
             match character {

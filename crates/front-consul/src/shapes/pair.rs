@@ -1,6 +1,6 @@
 //! A pair, as in `/v1/kv` and in the results of a transaction; and bytes as text.
 
-use base64::display::Base64Display;
+use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use muster_model::{Indexed, Pair};
 use serde::{Serialize, Serializer};
@@ -42,6 +42,6 @@ impl Serialize for Base64<'_> {
         if self.0.is_empty() {
             return serializer.serialize_none();
         }
-        serializer.collect_str(&Base64Display::new(self.0, &BASE64_STANDARD))
+        serializer.serialize_str(&BASE64_STANDARD.encode(self.0))
     }
 }
