@@ -47,10 +47,12 @@ impl Front {
     }
 
     /// Keeps up with what changes until the front-end is gone, so that it misses nothing while
-    /// nobody asks.
+    /// nobody asks. Where nobody ever asked, nor wrote an instance that lives by a lease, there is
+    /// nobody to miss anything, and nothing is kept.
     pub async fn keep_up(front: Weak<Front>) {
+        let mut leases = None;
         while let Some(front) = front.upgrade() {
-            if let Err(refusal) = front.roll.at_hand().await {
+            if let Err(refusal) = front.roll.keep_up(&mut leases).await {
                 tracing::debug!(%refusal, "the registry cannot be looked at now");
             }
             drop(front);
@@ -142,7 +144,11 @@ impl Front {
             labels: Vec::new(),
             value: MetricValue::Gauge(value as f64),
         };
-        vec![gauge("eureka.documents", n_documents), gauge("eureka.document_bytes", n_bytes)]
+        vec![
+            gauge("eureka.instances", self.roll.n_instances()),
+            gauge("eureka.documents", n_documents),
+            gauge("eureka.document_bytes", n_bytes),
+        ]
     }
 }
 

@@ -64,6 +64,37 @@ impl Roll {
         }
     }
 
+    /// Brings the roll up to date, once there is somebody for whom: before that it would cost half a
+    /// kilobyte an instance for nothing. `leases` is what is followed until then.
+    ///
+    /// # Errors
+    /// Where nothing is at hand.
+    pub(crate) async fn keep_up(&self, leases: &mut Option<Changes>) -> Result<(), Refusal> {
+        let is_asked = self.follower.lock().await.changes.is_some();
+        if is_asked || self.has_seen_a_lease(leases).await? {
+            self.at_hand().await?;
+            *leases = None;
+        }
+        Ok(())
+    }
+
+    async fn has_seen_a_lease(&self, leases: &mut Option<Changes>) -> Result<bool, Refusal> {
+        let Some(changes) = leases else {
+            let nothing = Query::Session { id: Text::default() };
+            let as_of = ask(&*self.registry, &nothing).await?.as_of;
+            *leases = Some(self.registry.changes(&Call::default(), &[Scope::Leases], as_of));
+            return Ok(false);
+        };
+        // What is lost may have been one.
+        Ok(changes.next().now_or_never().is_some())
+    }
+
+    /// How many instances are kept.
+    pub(crate) fn n_instances(&self) -> usize {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        view.counts().into_iter().sum::<u64>() as usize
+    }
+
     /// Everything that this server knows of.
     ///
     /// # Errors

@@ -5,10 +5,13 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use muster_front_eureka::Front;
 use muster_model::command::Target;
 use muster_model::{Command, Status};
+use muster_registry::operator::MetricValue;
 use muster_testkit::catalog;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -42,6 +45,33 @@ async fn whole(house: &House) -> Known {
     let mut known = Known::new();
     take(&mut known, &house.json("/eureka/apps").await["applications"]);
     known
+}
+
+/// How many instances the front-end keeps.
+fn n_kept(house: &House) -> f64 {
+    let metrics = house.front.metrics();
+    let found = metrics.iter().find(|metric| *metric.name == *"eureka.instances").unwrap();
+    let MetricValue::Gauge(value) = found.value else { panic!("no gauge") };
+    value
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_where_nobody_speaks_eureka() {
+    let house = House::new();
+    tokio::spawn(Front::keep_up(Arc::downgrade(&house.front)));
+    house.bench.register("n1", catalog::instance("web-1", "web", 80), Vec::new());
+    for _ in 0..8 {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(n_kept(&house), 0.0);
+    // Another server's client registers: from then on this one keeps up, though nobody asks it.
+    House::over(&house.bench).register("FOO", "i-1", json!({})).await;
+    for _ in 0..8 {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(n_kept(&house), 2.0);
 }
 
 /// Something that happens to the registry, in any tongue.
