@@ -92,9 +92,11 @@ impl Machine for StateMachine {
 struct FrozenState(State);
 
 impl Frozen for FrozenState {
-    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+    fn write(self: Box<Self>, to: &mut dyn Write) -> io::Result<()> {
+        let rows = self.0.rows();
+        drop(self);
         let mut framed = Vec::new();
-        for block in self.0.save() {
+        for block in rows.save() {
             framed.clear();
             frame(&block, &mut framed);
             to.write_all(&framed)?;
