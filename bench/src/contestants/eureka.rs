@@ -18,9 +18,11 @@ use crate::process::{Launch, free_ports};
 pub(crate) struct Eureka;
 
 const PROJECT: &str = "conformance/eureka/server";
-const OPTIONS: [&str; 4] = [
+const OPTIONS: [&str; 5] = [
     "--eureka.server.use-read-only-response-cache=true",
     "--eureka.server.response-cache-update-interval-ms=100",
+    // Tomcat would close each connection after a hundred requests.
+    "--server.tomcat.max-keep-alive-requests=-1",
     "--logging.level.root=warn",
     "--spring.main.banner-mode=off",
 ];

@@ -19,6 +19,8 @@ pub(crate) const SAYS: &str =
 const FLEET: usize = 100_000;
 const SERVICES: usize = 1_000;
 const CONNECTIONS: usize = 64;
+/// After that long a server has done what the load left it to do.
+const SETTLES: Duration = Duration::from_secs(3);
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let n_instances = bench.size.of(10_000, FLEET);
@@ -38,10 +40,11 @@ async fn fill(cluster: &mut Cluster, n_instances: usize, idles_for: Duration) ->
     let begun = Instant::now();
     load::closed(cluster, &mut crew, &deeds, 0..n_instances).await?;
     let load = begun.elapsed().as_secs_f64();
+    drop(crew);
+    // A snapshot that the load set off holds what was until it is written.
+    tokio::time::sleep(SETTLES).await;
     let grown = cluster.resident_bytes()?.saturating_sub(empty);
     let each = grown as f64 / n_instances as f64;
-    drop(crew);
-    tokio::time::sleep(Duration::from_secs(2)).await;
     let (idle, idle_spread) = summary(idle(&[cluster], idles_for).await?.remove(0));
     cluster.stop(0)?;
     let restart = cluster.start_again(0).await?.as_secs_f64();
