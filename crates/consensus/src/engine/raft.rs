@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, Fatal as RaftFatal, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, Fatal as RaftFatal, RaftError};
 use openraft::impls::ProgressResponder;
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::vote::RaftLeaderId;
@@ -43,6 +43,11 @@ fn engine_error(error: &dyn std::fmt::Display) -> StartError {
 
 fn peer_of(voter: &Voter) -> (u64, Peer) {
     (voter.id, Peer { address: voter.address.clone() })
+}
+
+fn is_another_under_way(error: &RaftError<Types, ClientWriteError<Types>>) -> bool {
+    use ChangeMembershipError::InProgress;
+    matches!(error, RaftError::APIError(ClientWriteError::ChangeMembershipError(InProgress(_))))
 }
 
 fn not_written(error: RaftError<Types, ClientWriteError<Types>>) -> ProposeError {
@@ -198,10 +203,18 @@ impl Engine {
         Ok(index)
     }
 
+    /// Makes one change. The one before may not be committed yet, which is so for the founding of a
+    /// group while its first leader has just been elected: then it waits for that.
     async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<u64, ProposeError> {
-        match self.raft.change_membership(change, false).await {
-            Ok(written) => Ok(written.log_id.index()),
-            Err(error) => Err(not_written(error)),
+        let mut news = self.raft.metrics();
+        loop {
+            match self.raft.change_membership(change.clone(), false).await {
+                Ok(written) => return Ok(written.log_id.index()),
+                Err(error) if is_another_under_way(&error) => {
+                    news.changed().await.map_err(|_| ProposeError::Stopped)?;
+                }
+                Err(error) => return Err(not_written(error)),
+            }
         }
     }
 
