@@ -175,7 +175,8 @@ impl<'a> Examiner<'a> {
             match known.pulse.observe(&mut check, &known.definition, settings, observation, at) {
                 Heard::Nothing => false,
                 Heard::Status => true,
-                Heard::Output => known.pulse.take_due_output(now),
+                // Critical from the first run on is news too: until then nothing was known.
+                Heard::Output => row.output.is_empty() || known.pulse.take_due_output(now),
             };
         is_news.then(|| {
             // Who writes it before us has a reason: the next result is compared with that.

@@ -290,11 +290,22 @@ async fn a_health_url_is_called_for_who_asks_for_it() {
     let (word, _) = house.seen("SHOP", "h1:shop:8080").await.unwrap();
     assert_eq!(word, "DOWN");
     // Registering again does not make it well, nor unknown.
-    house.register(asking).await;
+    house.register(asking.clone()).await;
     assert!(!house.is_handed_out("shop").await);
     status.store(200, Ordering::Relaxed);
     house.until(path, |found| called(found, "passing")).await;
     assert!(house.is_handed_out("shop").await);
+
+    // Asked for at another place, it says what it finds there, also if that is as bad as nothing.
+    status.store(500, Ordering::Relaxed);
+    let other = json!({ "healthCheckUrl": format!("{url}?other"), "metadata": asking["metadata"] });
+    house.register(other).await;
+    house
+        .until(path, |found| {
+            let mut checks = found.as_array().unwrap().iter();
+            checks.any(|check| check["Output"].as_str().unwrap().contains("?other: 500"))
+        })
+        .await;
 
     // Without the wish there is no such check.
     house.register(json!({ "healthCheckUrl": url })).await;
