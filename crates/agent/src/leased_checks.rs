@@ -4,7 +4,7 @@
 //! Which there are is in the state, with their definitions; what a run finds is written there if it
 //! is news. A new leader begins anew: it runs each at once, and counts its results from the first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ const OBSERVED_MAX: usize = 1_024;
 /// The pause after a write that was refused, which is mostly a leader that is one no more.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A check on its node, folded.
-type Place = (Text, Text);
+/// A check: its node, folded, the instance that it is about, and its id.
+type Place = (Text, Text, Text);
 
 /// The checks that this leader runs.
 struct Examiner<'a> {
@@ -45,8 +45,6 @@ struct Examiner<'a> {
     runner: Runner,
     terms: CheckTerms,
     known: BTreeMap<Place, Examined>,
-    /// Of each instance, by its node's folded name and its id: the ids of its checks.
-    by_instance: BTreeMap<Place, BTreeSet<Text>>,
     chance: SmallRng,
     started_at: Instant,
 }
@@ -86,7 +84,6 @@ impl<'a> Examiner<'a> {
             runner,
             terms,
             known: BTreeMap::new(),
-            by_instance: BTreeMap::new(),
             chance: SmallRng::from_seed(agent.world.seed()),
             started_at: Instant::now(),
         };
@@ -131,18 +128,18 @@ impl<'a> Examiner<'a> {
 
     /// Runs what an instance asks for now, and no longer what it asked for before.
     fn look_at(&mut self, state: &State, node: &Text, instance_id: &Text) {
-        let own = (node.clone(), instance_id.clone());
         let asked: Vec<&Row<Check>> = state.leased_checks(node, instance_id).collect();
-        let ids: BTreeSet<Text> = asked.iter().map(|check| check.id.clone()).collect();
-        let before = match ids.is_empty() {
-            true => self.by_instance.remove(&own),
-            false => self.by_instance.insert(own, ids.clone()),
-        };
-        for gone in before.unwrap_or_default().difference(&ids) {
-            self.forget(&(node.clone(), gone.clone()));
+        let first = (node.clone(), instance_id.clone(), Text::default());
+        let own = self.known.range(first..).map(|(place, _)| place);
+        let own = own.take_while(|place| place.0 == *node && place.1 == *instance_id);
+        let is_gone = |place: &&Place| !asked.iter().any(|check| check.id == place.2);
+        let gone: Vec<Place> = own.filter(is_gone).cloned().collect();
+        for place in gone {
+            self.known.remove(&place);
+            self.runner.set(key_of(&place), None);
         }
         for check in asked {
-            self.examine((node.clone(), check.id.clone()), check);
+            self.examine((node.clone(), instance_id.clone(), check.id.clone()), check);
         }
     }
 
@@ -157,17 +154,12 @@ impl<'a> Examiner<'a> {
         self.known.insert(place, Examined { definition, pulse });
     }
 
-    fn forget(&mut self, place: &Place) {
-        self.known.remove(place);
-        self.runner.set(key_of(place), None);
-    }
-
     /// Takes a result in; gives what is to be written if it is news.
     fn news_of(&mut self, key: &str, observation: Observation) -> Option<Command> {
-        let (node, id) = key.split_once(SEPARATOR)?;
-        let (place, now) = ((Text::from(node), Text::from(id)), self.now());
+        let mut parts = key.splitn(3, SEPARATOR).map(Text::from);
+        let (place, now) = ((parts.next()?, parts.next()?, parts.next()?), self.now());
         let known = self.known.get_mut(&place)?;
-        let row = self.agent.shared.state.load().check(&place.0, id).cloned()?;
+        let row = self.agent.shared.state.load().check(&place.0, &place.2).cloned()?;
         let mut check = Check::clone(&row.value);
         let at = (now, &mut self.chance);
         let settings = &self.terms.settings;
@@ -202,10 +194,10 @@ impl<'a> Examiner<'a> {
     }
 }
 
-/// Between the two halves of a key; neither half has one.
+/// Between the parts of a key; names and ids have no control characters.
 const SEPARATOR: char = '\n';
 
 /// How the runner knows a check.
-fn key_of((node, id): &Place) -> Text {
-    format!("{node}{SEPARATOR}{id}").into()
+fn key_of((node, instance_id, id): &Place) -> Text {
+    format!("{node}{SEPARATOR}{instance_id}{SEPARATOR}{id}").into()
 }

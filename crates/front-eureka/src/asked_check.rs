@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use muster_model::check::CheckExtras;
 use muster_model::definition::{CheckDefinition, Rule, TlsOptions};
-use muster_model::limits::CHECK_INTERVAL_MAX;
 use muster_model::node::Origin;
 use muster_model::{Check, Status, Text};
 
@@ -21,6 +20,8 @@ pub(crate) const INTERVAL_KEY: &str = "healthCheckIntervalInSecs";
 const PREFIX: &str = "eureka-http:";
 /// The shortest interval: one server runs the checks of a whole cluster.
 const INTERVAL_MIN: Duration = Duration::from_secs(5);
+/// The longest.
+const INTERVAL_MAX: Duration = Duration::from_secs(60 * 60);
 /// The longest that one run may take, also where the interval is longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
@@ -69,11 +70,11 @@ pub(crate) fn of(info: &InstanceInfo, instance_id: &Text) -> Result<Option<Check
 
 fn interval(seconds: &str) -> Result<Duration, Failure> {
     let given = seconds.trim().parse().ok().map(Duration::from_secs);
-    given.filter(|given| (INTERVAL_MIN..=CHECK_INTERVAL_MAX).contains(given)).ok_or_else(|| {
+    given.filter(|given| (INTERVAL_MIN..=INTERVAL_MAX).contains(given)).ok_or_else(|| {
         Failure::bad_request(format!(
             "metadata {INTERVAL_KEY} is a whole number of seconds from {} to {}, not {seconds:?}",
             INTERVAL_MIN.as_secs(),
-            CHECK_INTERVAL_MAX.as_secs()
+            INTERVAL_MAX.as_secs()
         ))
     })
 }

@@ -23,8 +23,6 @@ pub const INSTANCE_LEASE_MIN: std::time::Duration = std::time::Duration::from_se
 pub const INSTANCE_LEASE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 /// Checks in one registration.
 pub const CHECKS_MAX: usize = 1024;
-/// The longest pause between two runs of a check that the servers run.
-pub const CHECK_INTERVAL_MAX: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 /// Bytes of the output of a check that are kept.
 pub const CHECK_OUTPUT_BYTES_MAX: usize = 4096;
 /// Bytes of notes.

@@ -124,14 +124,11 @@ impl State {
     pub fn leased_checks<'a>(
         &'a self,
         node: &Text,
-        instance_id: &'a str,
-    ) -> impl Iterator<Item = &'a Row<Check>> {
-        let all = self.catalog.node(node).into_iter().flat_map(|node| node.checks());
-        all.filter(move |check| {
-            check.origin == Origin::Lease
-                && *check.instance_id == *instance_id
-                && check.extras().definition.is_some()
-        })
+        instance_id: &str,
+    ) -> impl Iterator<Item = &'a Row<Check>> + use<'a> {
+        let instance = self.catalog.node(node).and_then(|node| node.instance(instance_id));
+        let about = instance.into_iter().flat_map(|entry| entry.checks.iter());
+        about.filter(|check| check.origin == Origin::Lease && check.extras().definition.is_some())
     }
 
     /// The instance with this id on the node with this folded name.
