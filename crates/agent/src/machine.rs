@@ -92,11 +92,9 @@ impl Machine for StateMachine {
 struct FrozenState(State);
 
 impl Frozen for FrozenState {
-    fn write(self: Box<Self>, to: &mut dyn Write) -> io::Result<()> {
-        let rows = self.0.rows();
-        drop(self);
+    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         let mut framed = Vec::new();
-        for block in rows.save() {
+        for block in self.0.save() {
             framed.clear();
             frame(&block, &mut framed);
             to.write_all(&framed)?;

@@ -51,7 +51,7 @@ impl Machine for Keeper {
 }
 
 impl Frozen for Keeper {
-    fn write(self: Box<Self>, to: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         self.0.iter().try_for_each(|command| to.write_all(command))
     }
 }

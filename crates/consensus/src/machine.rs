@@ -36,6 +36,6 @@ pub trait Machine: Send + Sync + 'static {
 
 /// A state that stands still.
 pub trait Frozen: Send + Sync + 'static {
-    /// Writes the whole state, on a thread that may block.
-    fn write(self: Box<Self>, to: &mut dyn Write) -> io::Result<()>;
+    /// Writes the whole state. Called once, on a thread that may block.
+    fn write(&self, to: &mut dyn Write) -> io::Result<()>;
 }

@@ -57,7 +57,7 @@ pub(crate) fn write(
     files: &dyn Files,
     folder: &Path,
     meta: Meta,
-    frozen: Box<dyn Frozen>,
+    frozen: &dyn Frozen,
 ) -> io::Result<Snapshot> {
     let file = files.open(&folder.join(TEMPORARY), Open::Create)?;
     let mut writer = BlockWriter::new(&*file)?;

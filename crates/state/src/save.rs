@@ -10,7 +10,6 @@
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
-use muster_model::answer::Row;
 use muster_model::ca::CaRoot;
 use muster_model::coordinate::NodeCoordinate;
 use muster_model::prepared::PreparedQuery;
@@ -93,77 +92,24 @@ pub(crate) enum Record {
     },
 }
 
-/// The rows of a state, without the tables in which they lie. While a state is written elsewhere
-/// and changed here, every table that the writer holds would be copied where it is touched, and be
-/// there twice; rows stay as they are, and a pointer to each is all that is held.
-pub struct Rows(Vec<Held>);
-
-/// What becomes a record.
-enum Held {
-    Node(Row<Node>),
-    Instance(Row<Instance>),
-    Check(Row<Check>),
-    Session(Row<Session>),
-    Pair(Row<Pair>),
-    PreparedQuery(Row<PreparedQuery>),
-    Coordinate(Row<NodeCoordinate>),
-    Root(Row<CaRoot>),
-    Setting(Row<Setting>),
-    /// What is in no row.
-    Ready(Box<Record>),
-}
-
-impl Held {
-    fn record(self) -> Record {
-        match self {
-            Held::Node(row) => Record::Node((*row).clone()),
-            Held::Instance(row) => Record::Instance((*row).clone()),
-            Held::Check(row) => Record::Check((*row).clone()),
-            Held::Session(row) => Record::Session((*row).clone()),
-            Held::Pair(row) => Record::Pair((*row).clone()),
-            Held::PreparedQuery(row) => Record::PreparedQuery((*row).clone()),
-            Held::Coordinate(row) => Record::Coordinate((*row).clone()),
-            Held::Root(row) => Record::Root((*row).clone()),
-            Held::Setting(row) => Record::Setting((*row).clone()),
-            Held::Ready(record) => *record,
-        }
-    }
-}
-
-impl Rows {
-    /// The state as blocks, made one at a time.
-    pub fn save(self) -> impl Iterator<Item = Bytes> {
-        blocks(self.0.into_iter())
-    }
-}
-
-/// Packs what is held into blocks, and says at the end how many records there were.
-fn blocks(mut held: impl Iterator<Item = Held>) -> impl Iterator<Item = Bytes> {
-    let mut n_records = 0;
-    let mut is_ended = false;
-    std::iter::from_fn(move || {
-        let mut block = Vec::with_capacity(BLOCK_BYTES + 4096);
-        while block.len() < BLOCK_BYTES && !is_ended {
-            let record = held.next().map(Held::record).unwrap_or_else(|| {
-                is_ended = true;
-                Record::End { n_records }
-            });
-            n_records += 1;
-            minicbor::encode(&record, &mut block).expect("writing to a Vec cannot fail");
-        }
-        (!block.is_empty()).then(|| block.into())
-    })
-}
-
 impl State {
     /// The state as blocks, made one at a time.
     pub fn save(&self) -> impl Iterator<Item = Bytes> + '_ {
-        blocks(self.held())
-    }
-
-    /// What is saved of the state, to be saved while the state is changed.
-    pub fn rows(&self) -> Rows {
-        Rows(self.held().collect())
+        let mut records = self.records();
+        let mut n_records = 0;
+        let mut is_ended = false;
+        std::iter::from_fn(move || {
+            let mut block = Vec::with_capacity(BLOCK_BYTES + 4096);
+            while block.len() < BLOCK_BYTES && !is_ended {
+                let record = records.next().unwrap_or_else(|| {
+                    is_ended = true;
+                    Record::End { n_records }
+                });
+                n_records += 1;
+                minicbor::encode(&record, &mut block).expect("writing to a Vec cannot fail");
+            }
+            (!block.is_empty()).then(|| block.into())
+        })
     }
 
     /// A number that is equal where the replicated state is equal, and hardly elsewhere (FNV-1a
@@ -173,7 +119,7 @@ impl State {
         self.save().fold(0xcbf2_9ce4_8422_2325, |hash, block| block.iter().fold(hash, fold))
     }
 
-    fn held(&self) -> impl Iterator<Item = Held> + '_ {
+    fn records(&self) -> impl Iterator<Item = Record> + '_ {
         let header = Record::Header {
             format: FORMAT,
             index: self.index,
@@ -182,22 +128,22 @@ impl State {
         };
         let indexes = self.indexes.iter();
         let indexes = indexes.map(|(scope, index)| Record::Touched { scope, index });
-        let begin = std::iter::once(header).chain(indexes).map(ready);
         let catalog = self.catalog.nodes().flat_map(|entry| node_records(entry));
-        let sessions = self.sessions.iter().cloned().map(Held::Session);
+        let sessions = self.sessions.iter().map(|row| Record::Session((**row).clone()));
         let kept = &self.kept;
-        begin
+        std::iter::once(header)
+            .chain(indexes)
             .chain(catalog)
             .chain(sessions)
             .chain(self.pair_records())
-            .chain(self.questions.iter().cloned().map(Held::PreparedQuery))
-            .chain(self.places.rows.values().cloned().map(Held::Coordinate))
-            .chain(kept.roots.values().cloned().map(Held::Root))
-            .chain(kept.settings.values().cloned().map(Held::Setting))
+            .chain(self.questions.iter().map(|row| Record::PreparedQuery((**row).clone())))
+            .chain(self.places.rows.values().map(|row| Record::Coordinate((**row).clone())))
+            .chain(kept.roots.values().map(|row| Record::Root((**row).clone())))
+            .chain(kept.settings.values().map(|row| Record::Setting((**row).clone())))
     }
 
-    fn pair_records(&self) -> impl Iterator<Item = Held> + '_ {
-        let pairs = self.pairs.rows.values().cloned().map(Held::Pair);
+    fn pair_records(&self) -> impl Iterator<Item = Record> + '_ {
+        let pairs = self.pairs.rows.values().map(|row| Record::Pair((**row).clone()));
         let tombstones = self.pairs.tombstones.iter();
         let tombstones =
             tombstones.map(|(key, index)| Record::Tombstone { key: key.clone(), index: *index });
@@ -206,16 +152,12 @@ impl State {
             began_at: delay.began_at,
             duration: delay.duration,
         });
-        pairs.chain(tombstones.chain(delays).map(ready))
+        pairs.chain(tombstones).chain(delays)
     }
 }
 
-fn ready(record: Record) -> Held {
-    Held::Ready(Box::new(record))
-}
-
-fn node_records(entry: &NodeEntry) -> impl Iterator<Item = Held> + '_ {
-    std::iter::once(Held::Node(entry.row.clone()))
-        .chain(entry.instances().map(|own| Held::Instance(own.row.clone())))
-        .chain(entry.checks().cloned().map(Held::Check))
+fn node_records(entry: &NodeEntry) -> impl Iterator<Item = Record> + '_ {
+    std::iter::once(Record::Node((*entry.row).clone()))
+        .chain(entry.instances().map(|own| Record::Instance((*own.row).clone())))
+        .chain(entry.checks().map(|check| Record::Check((**check).clone())))
 }

@@ -112,7 +112,7 @@ impl SnapshotStore {
     async fn write(&self, meta: Meta, frozen: Box<dyn Frozen>) -> io::Result<Snapshot> {
         let (world, folder) = (self.world.clone(), self.folder.clone());
         let snapshot = off_runtime(&*self.world, move || {
-            snapshot::write(world.files(), &folder, meta, frozen)
+            snapshot::write(world.files(), &folder, meta, &*frozen)
         })
         .await?;
         let last = snapshot.meta.last.unwrap_or_default();

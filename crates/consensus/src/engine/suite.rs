@@ -48,7 +48,7 @@ impl Machine for Counter {
 }
 
 impl Frozen for Counter {
-    fn write(self: Box<Self>, to: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         to.write_all(&self.0.to_le_bytes())
     }
 }

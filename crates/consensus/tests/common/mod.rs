@@ -63,7 +63,7 @@ impl Machine for Applied {
 struct Standing(BTreeMap<u64, Bytes>);
 
 impl Frozen for Standing {
-    fn write(self: Box<Self>, to: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         for (index, command) in &self.0 {
             to.write_all(&index.to_le_bytes())?;
             to.write_all(&(command.len() as u64).to_le_bytes())?;
