@@ -376,14 +376,15 @@ impl Shared {
             let target = make(core, now).map_err(refusal_of)?;
             Ok(core.wait_for(target))
         });
-        let told = told?;
+        let heard = match told? {
+            Some(told) => heard_by_catalog(call, told).await,
+            None => Ok(()),
+        };
+        // The catalog takes longer: whoever waits for it first is woken once.
         if let Some(saving) = saving {
             saved(saving).await?;
         }
-        match told {
-            Some(told) => heard_by_catalog(call, told).await,
-            None => Ok(()),
-        }
+        heard
     }
 
     fn now(&self) -> Moment {
