@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
-use muster_listen::{Body, Closing, Limits, Peer};
+use muster_listen::{Answering, Body, Closing, Limits, Peer};
 use muster_model::Text;
 use muster_model::limits::PAIR_VALUE_BYTES_MAX;
 use muster_registry::Door;
@@ -166,7 +166,7 @@ impl Front {
                 Handler::Now(now) => Serving::ready(settled(now(self, &request))),
                 Handler::Later(later) => {
                     request.body = body.map_err(std::io::Error::other).boxed();
-                    Serving::Later { reply: LaterReply(later(self.clone(), request)), front: None }
+                    Serving::of(later(self.clone(), request))
                 }
             },
         };
@@ -299,11 +299,9 @@ impl Front {
 pub struct Service(pub Arc<Front>);
 
 impl muster_listen::Handler for Service {
-    fn handle(
-        &self,
-        request: muster_listen::Request,
-        peer: Peer,
-    ) -> impl Future<Output = muster_listen::Response> + Send {
+    type Answering = Serving;
+
+    fn handle(&self, request: muster_listen::Request, peer: Peer) -> Serving {
         self.0.serve(request, peer.ip())
     }
 }
@@ -393,6 +391,8 @@ pub enum Serving {
         reply: LaterReply,
         /// Who adds the header lines that every reply carries.
         front: Option<Arc<Front>>,
+        /// Whether it is a blocking query that waits.
+        is_parked: bool,
     },
 }
 
@@ -409,7 +409,19 @@ impl Serving {
     pub(crate) fn later(
         reply: impl Future<Output = Result<Reply, Failure>> + Send + 'static,
     ) -> Serving {
-        Serving::Later { reply: LaterReply(Box::pin(reply)), front: None }
+        Serving::of(Box::pin(reply))
+    }
+
+    fn of(reply: Later) -> Serving {
+        Serving::Later { reply: LaterReply(reply), front: None, is_parked: false }
+    }
+
+    /// The same reply; as long as it is not there the request counts as parked, if so.
+    pub(crate) fn parked(mut self, if_so: bool) -> Serving {
+        if let Serving::Later { is_parked, .. } = &mut self {
+            *is_parked = if_so;
+        }
+        self
     }
 
     fn finish_with(&mut self, front: &Arc<Front>) {
@@ -432,7 +444,7 @@ impl Future for Serving {
             Serving::Ready(reply) => {
                 Poll::Ready(reply.take().expect("a finished future is not polled again"))
             }
-            Serving::Later { reply, front } => reply.0.as_mut().poll(context).map(|result| {
+            Serving::Later { reply, front, .. } => reply.0.as_mut().poll(context).map(|result| {
                 let mut reply = settled(result);
                 if let Some(front) = front {
                     reply::add_common(reply.headers_mut(), &front.settings().response_headers);
@@ -440,6 +452,12 @@ impl Future for Serving {
                 reply
             }),
         }
+    }
+}
+
+impl Answering for Serving {
+    fn is_parked(&self) -> bool {
+        matches!(self, Serving::Later { is_parked: true, .. })
     }
 }
 

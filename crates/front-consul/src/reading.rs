@@ -206,11 +206,12 @@ impl Front {
                 });
             }
         }
-        let front = self.clone();
-        Serving::later(async move {
+        let (front, is_blocking) = (self.clone(), reading.terms.seen > 0);
+        let reply = async move {
             let answered = front.read(&reading.call, &reading.query, &reading.terms).await?;
             Ok(front.shape_anew(&reading, &answered))
-        })
+        };
+        Serving::later(reply).parked(is_blocking)
     }
 
     /// Whether a question was asked with `?cached` before, by a caller who may see the same.

@@ -3,11 +3,11 @@
 //! [`Front::serve`] reads down the page: limits, the path taken apart, and one flat `match` in which
 //! every operation has its line.
 
-use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use muster_listen::{Limits, Peer};
@@ -269,11 +269,9 @@ fn nowhere(method: &str, path: &[&str]) -> Reply {
 pub struct Service(pub Arc<Front>);
 
 impl muster_listen::Handler for Service {
-    fn handle(
-        &self,
-        request: muster_listen::Request,
-        _: Peer,
-    ) -> impl Future<Output = muster_listen::Response> + Send {
-        self.0.clone().serve(request)
+    type Answering = BoxFuture<'static, muster_listen::Response>;
+
+    fn handle(&self, request: muster_listen::Request, _: Peer) -> Self::Answering {
+        Box::pin(self.0.clone().serve(request))
     }
 }

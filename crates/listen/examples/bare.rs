@@ -4,13 +4,15 @@
 //! answered to everything; `/parked` never answers, to weigh a parked request.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use muster_listen::{Census, Handler, Limits, Peer, Request, Response, serve};
+use muster_listen::{Answering, Census, Handler, Limits, Peer, Request, Response, serve};
 use muster_world::{Address, Real, World as _};
 
 #[global_allocator]
@@ -18,12 +20,29 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 struct Bare(Bytes);
 
+/// Ready, or never.
+struct Answer(Option<Response>);
+
+impl Future for Answer {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Response> {
+        self.0.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Answering for Answer {
+    fn is_parked(&self) -> bool {
+        true
+    }
+}
+
 impl Handler for Bare {
-    async fn handle(&self, request: Request, _peer: Peer) -> Response {
-        if request.uri().path() == "/parked" {
-            std::future::pending::<()>().await;
-        }
-        Response::new(self.0.clone().into())
+    type Answering = Answer;
+
+    fn handle(&self, request: Request, _peer: Peer) -> Answer {
+        let is_answered = request.uri().path() != "/parked";
+        Answer(is_answered.then(|| Response::new(self.0.clone().into())))
     }
 }
 

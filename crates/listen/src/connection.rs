@@ -8,8 +8,8 @@
 //!
 //! hyper reads on while a handler is at work: when the client goes away, the handler's future is
 //! dropped at once (a client that shuts down only its sending half counts as gone, as in Consul).
+//! A request that is parked waits without an engine; `parking` tells how.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -28,6 +28,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use crate::body::Body;
 use crate::census::Census;
+use crate::parking::{Answering, Desk};
 use crate::serve::Stage;
 use crate::wire::{Activity, Sniffed, Wire};
 
@@ -41,8 +42,11 @@ pub type Response = hyper::Response<Body>;
 
 /// Answers requests. Shared by all connections of a listener.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request. The future is dropped when the client goes away.
-    fn handle(&self, request: Request, peer: Peer) -> impl Future<Output = Response> + Send;
+    /// An answer under way.
+    type Answering: Answering;
+
+    /// Answers one request.
+    fn handle(&self, request: Request, peer: Peer) -> Self::Answering;
 }
 
 /// Who is at the other end.
@@ -87,40 +91,59 @@ pub(crate) async fn converse<H: Handler>(
     let sniffed = match clock.sniff(&mut wire).await {
         Ok(sniffed) => sniffed,
         Err(Ending::SlowHead) => return Box::pin(farewell(wire, REQUEST_TIMEOUT)).await,
-        Err(Ending::Over) => return,
+        Err(Ending::Over | Ending::Spare) => return,
     };
-    let service = service_fn(move |request: Request| {
-        let (handler, busy) = (Arc::clone(&handler), activity.begin());
-        census.counts().requests.fetch_add(1, Ordering::Relaxed);
-        async move {
-            let mut response = handler.handle(request, peer).await;
-            response.body_mut().keep_busy(busy);
-            Ok::<_, Infallible>(response)
-        }
-    });
-    // What is rare is boxed: a connection's task is as large as its largest case.
+    let desk = Desk::new(handler, peer, census, activity);
+    // Engines are boxed, and gone while a request is parked: a connection's task is as large as its
+    // largest case.
     if sniffed == Sniffed::Http2 {
-        Box::pin(converse_in_frames(wire, service, &clock)).await;
-        return;
+        return Box::pin(converse_in_frames(wire, &desk, &clock)).await;
     }
-    let mut engine = http1::Builder::new()
-        .max_buf_size(clock.census.limits.head_bytes_max)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(wire), service);
-    if clock.run(Pin::new(&mut engine)).await == Ending::SlowHead {
-        let wire = engine.into_parts().io.into_inner();
-        Box::pin(farewell(wire, REQUEST_TIMEOUT)).await;
+    loop {
+        let ending;
+        (wire, ending) = Box::pin(converse_in_text(wire, &desk, &clock)).await;
+        match ending {
+            Ending::Over => return,
+            Ending::SlowHead => return Box::pin(farewell(wire, REQUEST_TIMEOUT)).await,
+            Ending::Spare => {}
+        }
+        match desk.take_parked() {
+            Some(mut work) => {
+                let response = clock.wait(&mut wire, &mut work.answering).await;
+                let Some(response) = response else { return };
+                let is_last = *clock.stage.borrow() != Stage::Serving;
+                wire.give_back(&desk.keep_answer(response, *work, is_last));
+            }
+            None if clock.has_bytes(&mut wire).await => {}
+            None => return,
+        }
     }
 }
 
+/// Serves a connection that speaks HTTP/1 until it ends or needs no engine for now.
+async fn converse_in_text<H: Handler>(
+    wire: Wire,
+    desk: &Arc<Desk<H>>,
+    clock: &Clock,
+) -> (Wire, Ending) {
+    let desk = Arc::clone(desk);
+    let mut engine = http1::Builder::new()
+        .max_buf_size(clock.census.limits.head_bytes_max)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(wire), service_fn(move |request| desk.take(request)));
+    let ending = clock.run(Pin::new(&mut engine)).await;
+    let parts = engine.into_parts();
+    let mut wire = parts.io.into_inner();
+    wire.give_back(&parts.read_buf);
+    (wire, ending)
+}
+
 /// Serves a connection that speaks HTTP/2.
-async fn converse_in_frames<S>(wire: Wire, service: S, clock: &Clock)
-where
-    S: hyper::service::HttpService<Incoming, ResBody = Body, Error = Infallible>,
-    S::Future: Send + 'static,
-{
+async fn converse_in_frames<H: Handler>(wire: Wire, desk: &Arc<Desk<H>>, clock: &Clock) {
     clock.activity.has_frames();
     let limits = &clock.census.limits;
+    let desk = Arc::clone(desk);
+    let service = service_fn(move |request| desk.take(request));
     let engine = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
@@ -167,6 +190,8 @@ enum Ending {
     Over,
     /// A head came too slowly; the client is to be told.
     SlowHead,
+    /// The request at hand is parked, or was and is answered: there is nothing to do for an engine.
+    Spare,
 }
 
 struct Clock {
@@ -234,6 +259,9 @@ impl Clock {
             }
             return Poll::Ready(Step::End(Ending::Over));
         }
+        if self.activity.is_engine_spare() {
+            return Poll::Ready(Step::End(Ending::Spare));
+        }
         if change.poll(context).is_ready() {
             return Poll::Ready(Step::Stage);
         }
@@ -251,6 +279,30 @@ impl Clock {
             alarm.as_mut().reset(deadline);
         }
         Poll::Pending
+    }
+
+    /// Waits for the answer to a parked request; in vain if the client goes away or the listener
+    /// closes.
+    async fn wait<A: Answering>(&self, wire: &mut Wire, answering: &mut A) -> Option<Response> {
+        let mut stage = self.stage.clone();
+        tokio::select! {
+            biased;
+            response = answering => Some(response),
+            () = wire.hung_up() => None,
+            _ = stage.wait_for(|stage| *stage == Stage::Closed) => None,
+        }
+    }
+
+    /// Waits for the next request to begin; in vain if the client goes away or takes too long, or the
+    /// listener stops.
+    async fn has_bytes(&self, wire: &mut Wire) -> bool {
+        let mut stage = self.stage.clone();
+        tokio::select! {
+            biased;
+            has_bytes = wire.has_bytes() => has_bytes,
+            () = sleep_until(self.deadline()) => false,
+            _ = stage.wait_for(|stage| *stage != Stage::Serving) => false,
+        }
     }
 
     /// When this connection is to be closed if nothing more happens on it.

@@ -9,6 +9,7 @@
 //! - `serve`: the accept loop, who is refused, how it stops;
 //! - `census`: how many connections there are, in total and of one client;
 //! - `connection`: one connection, HTTP/1.1 or cleartext HTTP/2, and its clock;
+//! - `parking`: how a request that waits for minutes is laid aside and taken up again;
 //! - `wire`: the bytes of a connection, watched for a request that comes too slowly;
 //! - `closing`: how those who wait are let go when a listener stops;
 //! - `reading`: a request's body, with a limit on size and slowness;
@@ -22,6 +23,7 @@ mod census;
 mod closing;
 mod connection;
 mod limits;
+mod parking;
 mod reading;
 mod serve;
 mod wire;
@@ -34,6 +36,7 @@ pub use census::{Census, Counts};
 pub use closing::Closing;
 pub use connection::{Handler, Peer, Request, Response};
 pub use limits::Limits;
+pub use parking::Answering;
 pub use reading::{BodyError, read_body};
 pub use serve::{Drained, Running, serve};
 

@@ -1,7 +1,9 @@
 //! A listener over real loopback sockets, claim by claim.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +20,8 @@ use super::*;
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SLOW: Duration = Duration::from_millis(150);
+/// More than sockets take that nobody reads from.
+const LARGE: usize = 32 << 20;
 
 /// Answers by path; tells when a parked request came and when it was dropped.
 #[derive(Default)]
@@ -38,17 +42,47 @@ impl Drop for TellWhenDropped {
     }
 }
 
-impl Handler for Echo {
-    async fn handle(&self, request: Request, peer: Peer) -> Response {
+/// An answer of [`Echo`]: parked where its path says so.
+struct Echoing {
+    response: Pin<Box<dyn Future<Output = Response> + Send>>,
+    is_parked: bool,
+}
+
+impl Future for Echoing {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
+        self.response.as_mut().poll(context)
+    }
+}
+
+impl Answering for Echoing {
+    fn is_parked(&self) -> bool {
+        self.is_parked
+    }
+}
+
+impl Handler for Arc<Echo> {
+    type Answering = Echoing;
+
+    fn handle(&self, request: Request, peer: Peer) -> Echoing {
+        let is_parked = request.uri().path() == "/parked";
+        Echoing { response: Box::pin(Arc::clone(self).echo(request, peer)), is_parked }
+    }
+}
+
+impl Echo {
+    async fn echo(self: Arc<Self>, request: Request, peer: Peer) -> Response {
         match request.uri().path() {
             "/peer" => Response::new(format!("{peer:?}").into()),
-            "/parked" => {
+            "/parked" | "/held" => {
                 let _tell =
                     TellWhenDropped(Arc::clone(&self.dropped), Arc::clone(&self.was_dropped));
                 self.parked.notify_one();
                 self.release.notified().await;
                 Response::new("released".into())
             }
+            "/large" => Response::new(vec![b'x'; LARGE].into()),
             "/stream" => {
                 let (sender, body) = Body::stream(1);
                 tokio::spawn(async move {
@@ -88,7 +122,8 @@ fn site_at(address: &Address, limits: Limits) -> Site {
     let listener = Real::new().listen(address).expect("a free address");
     let echo = Arc::new(Echo { limits: limits.clone(), ..Echo::default() });
     let census = Census::new(limits);
-    let running = serve(listener, Arc::clone(&echo), Arc::clone(&census)).expect("serves");
+    let running =
+        serve(listener, Arc::new(Arc::clone(&echo)), Arc::clone(&census)).expect("serves");
     Site { running, echo, census }
 }
 
@@ -424,6 +459,114 @@ async fn a_stop_closes_what_is_left_at_its_deadline() {
     assert_eq!(site.census.counts().open.load(Ordering::Relaxed), 0);
 }
 
+/// What is sent, released once it is held, until the connection is closed; without the date.
+async fn released(site: &Site, text: &str) -> String {
+    let mut stream = site.connect().await;
+    ask(&mut stream, text).await;
+    within(site.echo.parked.notified()).await;
+    site.echo.release.notify_one();
+    let whole = rest(&mut stream).await;
+    whole.lines().filter(|line| !line.starts_with("date: ")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn who_was_laid_aside_is_answered_as_who_was_held() {
+    let site = site(Limits::default());
+    let last = "GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let conversations = [
+        "GET {} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(),
+        "GET {} HTTP/1.0\r\n\r\n".to_owned(),
+        format!("GET {{}} HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n{last}"),
+        format!("GET {{}} HTTP/1.1\r\nHost: a\r\n\r\n{last}"),
+        format!("HEAD {{}} HTTP/1.1\r\nHost: a\r\n\r\n{last}"),
+        format!("GET {{}} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok{last}"),
+        format!("POST {{}} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n{last}"),
+        "GET {} HTTP/1.1\r\nHost: a\r\n\r\nNONSENSE\r\n\r\n".to_owned(),
+        "GET {} HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\n\r\n".to_owned(),
+        "GET {} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n"
+            .to_owned(),
+    ];
+    for conversation in &conversations {
+        let held = released(&site, &conversation.replace("{}", "/held")).await;
+        let parked = released(&site, &conversation.replace("{}", "/parked")).await;
+        assert_eq!(parked, held, "{conversation}");
+        assert!(parked.starts_with("HTTP/1."), "{parked}");
+    }
+    let n_asked: usize = conversations.iter().map(|it| it.matches(" HTTP/1.").count()).sum();
+    let counted = site.census.counts().requests.load(Ordering::Relaxed);
+    assert_eq!(counted, 2 * n_asked as u64, "each request counts once");
+}
+
+#[tokio::test]
+async fn a_connection_parks_many_times() {
+    let site = site(Limits::default());
+    let mut stream = site.connect().await;
+    for _ in 0..3 {
+        ask(&mut stream, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        within(site.echo.parked.notified()).await;
+        site.echo.release.notify_one();
+        assert!(answer(&mut stream, "released").await.starts_with("HTTP/1.1 200 OK"));
+        ask(&mut stream, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok").await;
+        answer(&mut stream, "ok").await;
+    }
+}
+
+/// A connection whose parked request has been answered.
+async fn answered(site: &Site) -> TcpStream {
+    let mut stream = site.connect().await;
+    ask(&mut stream, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    within(site.echo.parked.notified()).await;
+    site.echo.release.notify_one();
+    answer(&mut stream, "released").await;
+    stream
+}
+
+#[tokio::test]
+async fn after_a_parked_request_a_connection_has_the_usual_time() {
+    let limits = Limits { head_timeout: SLOW / 3, idle_timeout: SLOW, ..Limits::default() };
+    let site = site(limits);
+    assert_eq!(rest(&mut answered(&site).await).await, "", "idle for too long");
+    let mut slow = answered(&site).await;
+    ask(&mut slow, "GET /").await;
+    assert!(rest(&mut slow).await.starts_with("HTTP/1.1 408 "));
+    let mut gone = answered(&site).await;
+    gone.shutdown().await.expect("half of it");
+    assert_eq!(rest(&mut gone).await, "");
+    assert_eq!(site.census.counts().slow_heads.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn after_a_parked_request_a_connection_is_closed_by_a_stop() {
+    let site = site(Limits::default());
+    let mut stream = answered(&site).await;
+    assert_eq!(within(site.running.stop(PATIENCE)).await, Drained::Whole);
+    assert_eq!(rest(&mut stream).await, "");
+}
+
+#[tokio::test]
+async fn who_reads_slowly_gets_all_of_the_answer_before_the_parked_one() {
+    let site = site(Limits::default());
+    let mut stream = site.connect().await;
+    ask(&mut stream, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let park = "GET /parked HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    ask(&mut stream, park).await;
+    site.echo.release.notify_one();
+    let whole = rest(&mut stream).await;
+    assert_eq!(whole.bytes().filter(|byte| *byte == b'x').count(), LARGE);
+    assert!(whole.ends_with("released"), "the second answer follows");
+}
+
+#[tokio::test]
+async fn a_parked_handler_is_dropped_when_its_client_stops_sending() {
+    let site = site(Limits::default());
+    let mut stream = site.connect().await;
+    ask(&mut stream, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    within(site.echo.parked.notified()).await;
+    stream.shutdown().await.expect("half of it");
+    within(site.echo.dropped.notified()).await;
+    assert_eq!(rest(&mut stream).await, "");
+}
+
 /// Ten thousand parked watchers are ten thousand of these.
 #[tokio::test]
 async fn the_task_of_a_connection_is_small() {
@@ -433,11 +576,11 @@ async fn the_task_of_a_connection_is_small() {
     let talk = crate::connection::converse(
         stream,
         Peer::Unix,
-        Arc::clone(&site.echo),
+        Arc::new(Arc::clone(&site.echo)),
         Arc::clone(&site.census),
         watching,
     );
     let bytes = std::mem::size_of_val(&talk);
     println!("task bytes: {bytes}");
-    assert!(bytes <= 3_072, "{bytes} bytes");
+    assert!(bytes <= 1_024, "{bytes} bytes");
 }

@@ -8,23 +8,24 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
 use muster_world::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Duration, Instant};
 
+/// Bytes that are read without an engine at a time: more than most heads have.
+const TAKEN_MAX: usize = 1_024;
 /// What an HTTP/2 connection begins with.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A stream, the bytes already taken from it, and what is going on.
 pub(crate) struct Wire {
     stream: Stream,
-    taken: [u8; PREFACE.len()],
-    /// `taken[given..len]` is still to be read.
+    /// Bytes to be read before those of the stream, but for the first `given`.
+    ahead: Vec<u8>,
     given: usize,
-    len: usize,
     pub(crate) activity: Arc<Activity>,
 }
 
@@ -43,6 +44,19 @@ pub(crate) struct Activity {
     blocked_since: AtomicU64,
     /// HTTP/2 has other traffic than requests, so its bytes do not begin a head.
     has_frames: AtomicBool,
+    turn: AtomicU8,
+}
+
+/// Whether a parked request decides what becomes of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Turn {
+    /// No.
+    Usual,
+    /// The request at hand was laid aside: the engine is to be taken apart.
+    Parked,
+    /// It was handed its answer: the engine is to be taken apart when that is written.
+    Answered,
 }
 
 /// A request in the hands of a handler.
@@ -58,6 +72,7 @@ impl Activity {
             idle_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
             has_frames: AtomicBool::new(false),
+            turn: AtomicU8::new(Turn::Usual as u8),
         })
     }
 
@@ -91,6 +106,18 @@ impl Activity {
     pub(crate) fn has_frames(&self) {
         self.has_frames.store(true, Ordering::Relaxed);
         self.head_began.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the engine has nothing more to do for a parked request.
+    pub(crate) fn is_engine_spare(&self) -> bool {
+        let turn = self.turn.load(Ordering::Relaxed);
+        let is_idle = !self.is_busy() && self.head_began().is_none();
+        let is_spare = turn == Turn::Parked as u8 || turn == Turn::Answered as u8 && is_idle;
+        is_spare && self.blocked_since().is_none()
+    }
+
+    pub(crate) fn set_turn(&self, turn: Turn) {
+        self.turn.store(turn as u8, Ordering::Relaxed);
     }
 
     fn note_bytes(&self) {
@@ -129,24 +156,53 @@ impl Drop for Busy {
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Self {
         let activity = Activity::new();
-        Self { stream, taken: [0; PREFACE.len()], given: 0, len: 0, activity }
+        Self { stream, ahead: Vec::new(), given: 0, activity }
+    }
+
+    /// Has these bytes read before all others.
+    pub(crate) fn give_back(&mut self, bytes: &[u8]) {
+        self.ahead.splice(..self.given, bytes.iter().copied());
+        self.given = 0;
+    }
+
+    /// Waits until the client has gone. One that sends on has not, and what it sends first is kept
+    /// to be read: no more is taken, so its going is told only by the next reading.
+    pub(crate) async fn hung_up(&mut self) {
+        if self.has_bytes().await {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits for bytes to be read. False if the client has gone instead.
+    pub(crate) async fn has_bytes(&mut self) -> bool {
+        if self.ahead.is_empty() {
+            let took = std::future::poll_fn(|context| self.poll_take(context, TAKEN_MAX)).await;
+            return took.is_ok_and(|count| count > 0);
+        }
+        true
+    }
+
+    /// Reads at most so many bytes from the stream, and keeps them to be read once more.
+    fn poll_take(&mut self, context: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        let mut room = [0; TAKEN_MAX];
+        let mut room = ReadBuf::new(&mut room[..most]);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
+        if !room.filled().is_empty() {
+            self.activity.note_bytes();
+            self.ahead.extend_from_slice(room.filled());
+        }
+        Poll::Ready(Ok(room.filled().len()))
     }
 
     /// Takes some bytes and says what they show; all are given back to who reads.
     pub(crate) async fn sniff(&mut self) -> io::Result<Sniffed> {
-        let mut room = ReadBuf::new(&mut self.taken[self.len..]);
-        let stream = &mut self.stream;
-        std::future::poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut room))
-            .await?;
-        let count = room.filled().len();
-        if count == 0 {
+        let wanted = PREFACE.len() - self.ahead.len();
+        if std::future::poll_fn(|context| self.poll_take(context, wanted)).await? == 0 {
             return Ok(Sniffed::Nobody);
         }
-        self.activity.note_bytes();
-        self.len += count;
-        Ok(match PREFACE.starts_with(&self.taken[..self.len]) {
+        Ok(match PREFACE.starts_with(&self.ahead) {
             false => Sniffed::Http1,
-            true if self.len == PREFACE.len() => Sniffed::Http2,
+            true if self.ahead.len() == PREFACE.len() => Sniffed::Http2,
             true => Sniffed::Unclear,
         })
     }
@@ -169,19 +225,22 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (given, len) = (self.given, self.len);
-        if given < len {
-            let count = buffer.remaining().min(len - given);
-            buffer.put_slice(&self.taken[given..given + count]);
+        let has_some = !self.ahead.is_empty();
+        if has_some {
+            let count = buffer.remaining().min(self.ahead.len() - self.given);
+            buffer.put_slice(&self.ahead[self.given..self.given + count]);
             self.given += count;
+            if self.given < self.ahead.len() {
+                return Poll::Ready(Ok(()));
+            }
+            (self.ahead, self.given) = (Vec::new(), 0);
         }
-        let has_some = self.given > given;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
             self.activity.note_bytes();
         }
-        // What was taken is given with what follows it, so that the head comes as one: for the second
+        // What was kept is given with what follows it, so that the head comes as one: for the second
         // part of one the engine would take another buffer, twice as large. That nothing follows,
         // for now or for ever, is told by the next reading.
         if has_some { Poll::Ready(Ok(())) } else { read }

@@ -1,11 +1,13 @@
 //! What the HTTP listeners carry: the front-ends by path, and a 404 for everything else.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use futures_util::future::Either;
-use muster_front_consul::Front;
+use futures_util::future::BoxFuture;
+use muster_front_consul::{Front, Serving};
 use muster_front_eureka as eureka;
-use muster_listen::{Handler, Peer, Request, Response};
+use muster_listen::{Answering, Handler, Peer, Request, Response};
 
 /// The front-ends on the HTTP listeners.
 pub struct Web {
@@ -15,14 +17,40 @@ pub struct Web {
     pub eureka: Arc<eureka::Front>,
 }
 
+/// An answer under way. A parked request of Consul's costs its size: the other's is kept elsewhere.
+pub enum Reply {
+    /// Of Consul's API.
+    Consul(Serving),
+    /// In Eureka's protocol.
+    Eureka(BoxFuture<'static, Response>),
+}
+
 impl Handler for Web {
-    fn handle(&self, request: Request, peer: Peer) -> impl Future<Output = Response> + Send {
-        // A parked request of Consul's costs its size: the other's is kept elsewhere.
+    type Answering = Reply;
+
+    fn handle(&self, request: Request, peer: Peer) -> Reply {
         if is_under(request.uri().path(), "/eureka") {
-            Either::Right(Box::pin(self.eureka.clone().serve(request)))
+            Reply::Eureka(Box::pin(self.eureka.clone().serve(request)))
         } else {
-            Either::Left(self.consul.serve(request, peer.ip()))
+            Reply::Consul(self.consul.serve(request, peer.ip()))
         }
+    }
+}
+
+impl Future for Reply {
+    type Output = Response;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
+        match self.get_mut() {
+            Reply::Consul(serving) => Pin::new(serving).poll(context),
+            Reply::Eureka(serving) => serving.as_mut().poll(context),
+        }
+    }
+}
+
+impl Answering for Reply {
+    fn is_parked(&self) -> bool {
+        matches!(self, Reply::Consul(serving) if serving.is_parked())
     }
 }
 
