@@ -29,8 +29,6 @@ pub(crate) struct Bench {
     pub(crate) counts_syncs: bool,
     /// The folder for profiles of muster, if any are wanted.
     pub(crate) profiles_into: Option<PathBuf>,
-    /// Profiles under way.
-    pub(crate) recorders: Vec<Recorder>,
     pub(crate) report: Report,
 }
 
@@ -75,7 +73,6 @@ impl Bench {
             round_max: size.of(ROUND_MAX_QUICK, ROUND_MAX),
             counts_syncs: true,
             profiles_into: None,
-            recorders: Vec::new(),
             report,
         }
     }
@@ -107,15 +104,25 @@ impl Bench {
         Ok(Bench::new(field, size))
     }
 
-    /// Begins to look at the servers of muster, if profiles are wanted.
-    pub(crate) fn profile(&mut self, cluster: &Cluster) {
+    /// Begins to look at the servers of a cluster, if they are muster's and profiles are wanted.
+    pub(crate) fn profile(&mut self, cluster: &Cluster, work: &str) -> Option<Recorder> {
         let name = cluster.contestant.name();
-        let Some(folder) = self.profiles_into.as_ref().filter(|_| name == OWN) else { return };
-        for id in cluster.process_ids() {
-            match Recorder::attach(id, folder) {
-                Ok(recorder) => self.recorders.push(recorder),
-                Err(error) => self.report.leave_out(name, "a profile", &error),
+        let folder = self.profiles_into.as_ref().filter(|_| name == OWN)?;
+        match Recorder::attach(&cluster.process_ids(), folder, work) {
+            Ok(recorder) => Some(recorder),
+            Err(error) => {
+                self.report.leave_out(name, "a profile", &error);
+                None
             }
+        }
+    }
+
+    /// Takes what a profile shows into the report.
+    pub(crate) fn keep_profile(&mut self, recorder: Option<Recorder>, work: &str) {
+        match recorder.map(Recorder::finish) {
+            Some(Ok(shares)) => self.report.profiles.push((work.into(), shares)),
+            Some(Err(error)) => self.report.leave_out(OWN, "a profile", &error),
+            None => {}
         }
     }
 }

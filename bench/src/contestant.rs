@@ -71,9 +71,14 @@ pub(crate) trait Connection: Send {
         Box::pin(async { Err("it watches nothing".into()) })
     }
 
-    /// Begins so many watches of a pair over this one connection.
+    /// Begins so many watches of a pair over this one connection, each asked and answered for itself.
     fn park_together(&mut self, _pair: usize, _n_watches: usize) -> Doing<'_, ()> {
         Box::pin(async { Err("it has one watch for each connection".into()) })
+    }
+
+    /// Begins so many watches of a pair as numbers or names on one stream.
+    fn park_on_stream(&mut self, _pair: usize, _n_watches: usize) -> Doing<'_, ()> {
+        Box::pin(async { Err("it has no stream for many watches".into()) })
     }
 
     /// Waits until all of them have told of a change.
@@ -144,6 +149,8 @@ pub(crate) enum Kind {
     WatchPair,
     /// Many watches of a pair over one connection.
     WatchTogether,
+    /// Many watches of a pair on one stream.
+    WatchOnStream,
     WatchService,
 }
 

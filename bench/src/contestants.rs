@@ -1,5 +1,6 @@
 //! Everybody who can take part, one file each.
 
+mod agent_api;
 mod consul;
 mod consul_api;
 mod coredns;
@@ -21,8 +22,12 @@ use crate::report::OWN;
 
 /// This repository's binary, by each protocol.
 pub(crate) fn own(muster: PathBuf) -> Vec<Rc<dyn Contestant>> {
-    let by_eureka = format!("{OWN} (Eureka)");
-    vec![Rc::new(Muster::new(OWN, muster.clone())), Rc::new(Muster::by_eureka(&by_eureka, muster))]
+    let (by_eureka, by_agents) = (format!("{OWN} (Eureka)"), format!("{OWN} (agents)"));
+    vec![
+        Rc::new(Muster::new(OWN, muster.clone())),
+        Rc::new(Muster::by_eureka(&by_eureka, muster.clone())),
+        Rc::new(Muster::by_agents(&by_agents, muster)),
+    ]
 }
 
 /// This binary and an older one of it.

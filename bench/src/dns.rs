@@ -55,12 +55,19 @@ impl Resolver {
         Err("datagrams are not answered".into())
     }
 
-    /// Asks over a connection that is kept, and gives the bytes of the answer.
+    /// Asks over a connection that is kept, and gives the bytes of the answer. A server may close it
+    /// between two questions, as Consul does after 128.
     async fn ask_over_tcp(&mut self, question: Question) -> Result<usize> {
-        if self.stream.is_none() {
-            self.stream = Some(connect(self.server).await?);
+        if let Some(stream) = self.stream.take()
+            && let Ok(length) = self.ask_over(stream, question).await
+        {
+            return Ok(length);
         }
-        let stream = self.stream.as_mut().ok_or("no connection")?;
+        let stream = connect(self.server).await?;
+        self.ask_over(stream, question).await
+    }
+
+    async fn ask_over(&mut self, mut stream: TcpStream, question: Question) -> Result<usize> {
         let asked = message(question);
         let length = u16::try_from(asked.len())?.to_be_bytes();
         stream.write_all(&[&length[..], &asked].concat()).await?;
@@ -68,6 +75,7 @@ impl Resolver {
         self.buffer.resize(length, 0);
         stream.read_exact(&mut self.buffer).await?;
         check(question, &self.buffer)?;
+        self.stream = Some(stream);
         Ok(length)
     }
 }

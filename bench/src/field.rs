@@ -129,10 +129,7 @@ impl<'a> Field<'a> {
         let mut entrants = Vec::new();
         for contestant in contestants {
             match Cluster::start(&contestant, n_servers).await {
-                Ok(cluster) => {
-                    bench.profile(&cluster);
-                    entrants.push(Entrant { cluster, is_aside: false, n_done: 0 });
-                }
+                Ok(cluster) => entrants.push(Entrant { cluster, is_aside: false, n_done: 0 }),
                 Err(error) => bench.report.leave_out(contestant.name(), "start", &error),
             }
         }
@@ -158,11 +155,13 @@ impl<'a> Field<'a> {
         measure: impl AsyncFn(&mut Cluster) -> Result<Vec<Row>>,
     ) {
         for entrant in &mut self.entrants {
+            let recorder = self.bench.profile(&entrant.cluster, what);
             match measure(&mut entrant.cluster).await {
                 Ok(rows) => self.bench.report.rows.extend(rows),
                 Err(error) => entrant.stand_aside(self.bench, what, &error),
             }
             entrant.cluster.kill_all();
+            self.bench.keep_profile(recorder, what);
         }
     }
 
@@ -179,6 +178,7 @@ impl<'a> Field<'a> {
         self.add_waits(&work, &turns);
         for mut turn in turns.into_iter().filter(|turn| !turn.rounds.is_empty()) {
             let syncs = self.count_syncs(&mut turn, &work).await;
+            self.profile(&mut turn, &work).await;
             let (figure, spread) = turn.cost();
             let cluster = &self.entrants[turn.entrant].cluster;
             let name = cluster.contestant.name().to_string();
@@ -199,7 +199,8 @@ impl<'a> Field<'a> {
                 let waits = turn.rounds.iter().map(|round| quantile(&round.took, share) / 1e3);
                 let name = self.entrants[turn.entrant].cluster.contestant.name();
                 let says = format!("{}: {what}", work.says);
-                let row = Row::new(&says, name, summary(waits), "ms").at_most(at_most);
+                let row =
+                    Row::new(&says, name, summary(waits), "ms").at_most(AtMost::Wait(at_most));
                 self.bench.report.rows.push(row);
             }
         }
@@ -245,6 +246,16 @@ impl<'a> Field<'a> {
             Ok(round) => turn.rounds.push(round),
             Err(error) => entrant.stand_aside(self.bench, &work.says, &error),
         }
+    }
+
+    /// Looks on during a round of its own.
+    async fn profile(&mut self, turn: &mut Turn, work: &Work) {
+        let entrant = &mut self.entrants[turn.entrant];
+        let Some(recorder) = self.bench.profile(&entrant.cluster, &work.says) else { return };
+        if let Err(error) = entrant.round(turn, work, turn.n_deeds).await {
+            entrant.stand_aside(self.bench, &work.says, &error);
+        }
+        self.bench.keep_profile(Some(recorder), &work.says);
     }
 
     /// Syncs per deed, counted in a round of its own, since counting costs.

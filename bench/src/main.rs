@@ -31,6 +31,7 @@ mod plot;
 mod process;
 mod profile;
 mod report;
+mod shares;
 mod speed;
 mod syncs;
 mod tcp;
@@ -191,9 +192,6 @@ fn measure(options: Options) -> Result<()> {
     }
     print!("{}", bench.report.markdown());
     eprintln!("also in {}", options.out.display());
-    for recorder in bench.recorders.drain(..) {
-        eprintln!("flamegraph: {}", recorder.finish()?.display());
-    }
     match options.task {
         Task::Guard => guard::verdict(&bench.report),
         Task::Measure | Task::Profile => bench.report.verdict(),

@@ -1,30 +1,36 @@
-//! Where the time goes: `perf` looks at muster during a workload, and a flamegraph shows it.
+//! Where the time goes: `perf` looks at muster during a work, a flamegraph shows it, and a table sums
+//! it up.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::Result;
 use crate::install::said;
+use crate::shares::shares;
 
 /// Samples a second.
 const FREQUENCY: &str = "499";
 /// Bytes of stack that each sample keeps: the release profile has no frame pointers.
 const STACKS: &str = "dwarf,8192";
 
-/// Samples of one process, taken until it ends.
+/// Samples of one cluster's processes.
 pub(crate) struct Recorder {
     perf: Child,
     samples: PathBuf,
 }
 
 impl Recorder {
-    /// Begins to look at a process; its samples go to a file in `folder`.
-    pub(crate) fn attach(process_id: u32, folder: &Path) -> Result<Recorder> {
+    /// Begins to look at processes; the samples go to a file in `folder`, named after the work.
+    pub(crate) fn attach(process_ids: &[u32], folder: &Path, work: &str) -> Result<Recorder> {
         std::fs::create_dir_all(folder)?;
-        let samples = folder.join(format!("{process_id}.data"));
+        let name = work.replace(|c: char| !c.is_ascii_alphanumeric(), "-").to_lowercase();
+        let samples = folder.join(format!("{name}.data"));
+        let ids: Vec<String> = process_ids.iter().map(u32::to_string).collect();
         let perf = Command::new("perf")
             .args(["record", "-q", "-F", FREQUENCY, "--call-graph", STACKS, "-p"])
-            .arg(process_id.to_string())
+            .arg(ids.join(","))
             .arg("-o")
             .arg(&samples)
             .stdin(Stdio::null())
@@ -34,8 +40,14 @@ impl Recorder {
         Ok(Recorder { perf, samples })
     }
 
-    /// Waits until the process has ended and makes a flamegraph beside the samples.
-    pub(crate) fn finish(mut self) -> Result<PathBuf> {
+    /// Stops, if the processes have not ended by themselves, makes a flamegraph beside the samples, and
+    /// gives how many of them each part has.
+    pub(crate) fn finish(mut self) -> Result<Vec<(&'static str, u64)>> {
+        if let Some(id) = Pid::from_raw(i32::try_from(self.perf.id())?)
+            && self.perf.try_wait()?.is_none()
+        {
+            kill_process(id, Signal::INT)?;
+        }
         self.perf.wait()?;
         let words = ["script", "--no-inline", "-F", "comm,pid,tid,time,event,ip,sym,dso", "-i"];
         let text = said(Command::new("perf").args(words).arg(&self.samples))?;
@@ -44,10 +56,9 @@ impl Recorder {
         let mut folded = Vec::new();
         let mut folder = inferno::collapse::perf::Folder::from(options);
         inferno::collapse::Collapse::collapse(&mut folder, text.as_bytes(), &mut folded)?;
-        let drawn = self.samples.with_extension("svg");
-        let out = std::fs::File::create(&drawn)?;
+        let out = std::fs::File::create(self.samples.with_extension("svg"))?;
         let mut options = inferno::flamegraph::Options::default();
         inferno::flamegraph::from_reader(&mut options, folded.as_slice(), out)?;
-        Ok(drawn)
+        Ok(shares(&String::from_utf8_lossy(&folded)))
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::figures::Figures;
+use crate::speed::Slowness;
 use crate::{Error, Result, plot};
 
 /// What the tables call the least that could be measured.
@@ -17,13 +18,15 @@ pub(crate) const CPU: &str = "us CPU";
 /// Everything that a run measured.
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
-    /// How many times as long work takes here as on the machine that the goals were set on.
-    pub(crate) slowness: Option<f64>,
+    /// How this machine compares with the one that the goals were set on.
+    pub(crate) slowness: Option<Slowness>,
     /// When, on what and how.
     pub(crate) circumstances: Vec<(String, String)>,
     /// Contestants with their versions, in the order of the columns.
     pub(crate) contestants: Vec<(String, String)>,
     pub(crate) rows: Vec<Row>,
+    /// How many samples of muster's profile each part has, by work.
+    pub(crate) profiles: Vec<(String, Vec<(&'static str, u64)>)>,
     /// Who was left out, of what, and why.
     pub(crate) left_out: Vec<(String, String, String)>,
 }
@@ -52,10 +55,25 @@ pub(crate) struct Row {
 /// What a work may cost.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) enum AtMost {
-    /// So much, in the unit of the figure; CPU time is of the machine that the goals were set on.
+    /// So much, in the unit of the figure.
     Amount(f64),
+    /// So much time of the processor of the machine that the goals were set on.
+    Cpu(f64),
+    /// So much time there that processor and disk share; it is stretched by the lesser of both.
+    Wait(f64),
     /// So many times the floor.
     Floors(f64),
+}
+
+impl std::fmt::Display for AtMost {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AtMost::Amount(amount) | AtMost::Cpu(amount) | AtMost::Wait(amount) => {
+                write!(formatter, "{amount}")
+            }
+            AtMost::Floors(n_floors) => write!(formatter, "{n_floors} floors"),
+        }
+    }
 }
 
 impl Row {
@@ -72,18 +90,18 @@ impl Row {
     }
 
     /// With a limit for muster.
-    pub(crate) fn at_most(mut self, amount: f64) -> Row {
-        self.at_most = Some(AtMost::Amount(amount));
+    pub(crate) fn at_most(mut self, at_most: AtMost) -> Row {
+        self.at_most = Some(at_most);
         self
     }
 
     /// What muster may cost here, in the unit of the figure.
-    fn limit(&self, slowness: Option<f64>) -> Option<f64> {
+    fn limit(&self, slowness: Option<Slowness>) -> Option<f64> {
+        let stretched = |amount, by: fn(Slowness) -> f64| amount * slowness.map_or(1.0, by);
         match self.at_most? {
-            AtMost::Amount(amount) if self.unit.ends_with("CPU") => {
-                Some(amount * slowness.unwrap_or(1.0))
-            }
             AtMost::Amount(amount) => Some(amount),
+            AtMost::Cpu(amount) => Some(stretched(amount, |here| here.cpu)),
+            AtMost::Wait(amount) => Some(stretched(amount, |here| here.cpu.min(here.disk))),
             AtMost::Floors(n_floors) => self.floor.map(|floor| floor * n_floors),
         }
     }
@@ -118,6 +136,10 @@ impl Report {
         out.push_str(&self.table());
         out.push_str("\n## In detail\n\n");
         out.push_str(&self.details());
+        if !self.profiles.is_empty() {
+            out.push_str("\n## Where the time goes\n\n");
+            out.push_str(&self.parts());
+        }
         for (contestant, what, why) in &self.left_out {
             out.push_str(&format!("\n{contestant} is left out of \"{what}\": {why}\n"));
         }
@@ -127,8 +149,8 @@ impl Report {
     /// One line a work, one column a contestant; the spread in brackets.
     pub(crate) fn table(&self) -> String {
         let columns = self.columns();
-        let mut out = format!("| work | unit | {} | at most | |\n", columns.join(" | "));
-        out.push_str(&format!("|---|---|{}---|---|\n", "---|".repeat(columns.len())));
+        let mut out = format!("| work | unit | {} | goal | here | |\n", columns.join(" | "));
+        out.push_str(&format!("|---|---|{}---|---|---|\n", "---|".repeat(columns.len())));
         for (work, unit) in self.works() {
             let rows: Vec<&Row> =
                 self.rows.iter().filter(|row| row.work == work && row.unit == unit).collect();
@@ -138,9 +160,11 @@ impl Report {
             });
             let cells = cells.collect::<Vec<_>>().join(" | ");
             let own = rows.iter().find(|row| row.contestant.starts_with(OWN));
-            let limit = own.and_then(|row| Some((row.limit(self.slowness)?, row.figure)));
-            let verdict = limit.map_or(String::from(" |"), |(limit, figure)| {
-                format!("{} | {}", short(limit), if figure <= limit { "met" } else { "MISSED" })
+            let goal =
+                own.and_then(|row| Some((row.at_most?, row.limit(self.slowness)?, row.figure)));
+            let verdict = goal.map_or(String::from(" | |"), |(goal, limit, figure)| {
+                let verdict = if figure <= limit { "met" } else { "MISSED" };
+                format!("{goal} | {} | {verdict}", short(limit))
             });
             out.push_str(&format!("| {work} | {unit} | {cells} | {verdict} |\n"));
         }
@@ -169,6 +193,31 @@ impl Report {
                 optional(details.syncs),
                 short(details.resident),
             ));
+        }
+        out
+    }
+
+    /// One line a work, one column a part, in percent; the greatest part of all first.
+    fn parts(&self) -> String {
+        let share = |shares: &[(&str, u64)], part: &str| {
+            let all: u64 = shares.iter().map(|(_, count)| count).sum();
+            let own: u64 =
+                shares.iter().filter(|(own, _)| *own == part).map(|(_, count)| count).sum();
+            own as f64 * 100.0 / all.max(1) as f64
+        };
+        let mut parts: Vec<&str> = Vec::new();
+        for (_, shares) in &self.profiles {
+            parts.extend(shares.iter().map(|(part, _)| *part));
+        }
+        parts.sort_unstable();
+        parts.dedup();
+        let sum = |part| self.profiles.iter().map(|(_, shares)| share(shares, part)).sum::<f64>();
+        parts.sort_by(|one, other| sum(*other).total_cmp(&sum(*one)));
+        let mut out = format!("| % of the CPU time of | {} |\n", parts.join(" | "));
+        out.push_str(&format!("|---|{}\n", "---|".repeat(parts.len())));
+        for (work, shares) in &self.profiles {
+            let cells = parts.iter().map(|part| format!("{:.0}", share(shares, part)));
+            out.push_str(&format!("| {work} | {} |\n", cells.collect::<Vec<_>>().join(" | ")));
         }
         out
     }
@@ -251,8 +300,7 @@ mod tests {
     fn a_work_is_one_line_with_a_column_for_everybody() {
         let table = report().table();
         let line = table.lines().last().expect("there is a line");
-        let expected =
-            "| put | us CPU | 12.0 (12.0-24.0) | 250 (250-500) | 10.0 (10.0-20.0) | 15.0 | met |";
+        let expected = "| put | us CPU | 12.0 (12.0-24.0) | 250 (250-500) | 10.0 (10.0-20.0) | 1.5 floors | 15.0 | met |";
         assert_eq!(line, expected);
     }
 

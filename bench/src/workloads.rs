@@ -2,7 +2,7 @@
 
 mod churn;
 mod discover;
-mod disk;
+pub(crate) mod disk;
 mod dns;
 mod fleet;
 mod gap;

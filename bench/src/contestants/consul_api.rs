@@ -14,7 +14,7 @@ use crate::together::Together;
 
 /// What can be done through this API.
 pub(super) fn can(kind: Kind) -> bool {
-    !matches!(kind, Kind::Registry | Kind::Bare | Kind::WatchTogether)
+    !matches!(kind, Kind::Registry | Kind::Bare | Kind::WatchTogether | Kind::WatchOnStream)
 }
 
 /// Connects to a server that speaks it.

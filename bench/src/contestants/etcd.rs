@@ -27,7 +27,7 @@ impl Contestant for Etcd {
     fn can(&self, kind: Kind) -> bool {
         matches!(kind, Kind::Put | Kind::Get | Kind::Create | Kind::List)
             || matches!(kind, Kind::Register | Kind::Deregister)
-            || matches!(kind, Kind::WatchPair | Kind::WatchTogether)
+            || matches!(kind, Kind::WatchPair | Kind::WatchTogether | Kind::WatchOnStream)
     }
 
     fn install(&self) -> Result<String> {
@@ -88,9 +88,13 @@ struct Client {
 
 impl Client {
     async fn watch(&mut self, number: usize) -> Result<()> {
-        let mut stream = self.channel.watch(wire::watch(&pair(number))).await?;
-        // The first message says that the watch stands.
-        stream.next().await?;
+        self.watch_on_stream(number, 1).await
+    }
+
+    async fn watch_on_stream(&mut self, number: usize, n_watches: usize) -> Result<()> {
+        let mut stream = self.channel.watch(wire::watch(&pair(number)), n_watches).await?;
+        // The first message for each says that it stands.
+        stream.next_of_each().await?;
         self.watches.push(stream);
         Ok(())
     }
@@ -147,10 +151,14 @@ impl Connection for Client {
         })
     }
 
+    fn park_on_stream(&mut self, pair: usize, n_watches: usize) -> Doing<'_, ()> {
+        Box::pin(self.watch_on_stream(pair, n_watches))
+    }
+
     fn all_woken(&mut self) -> Doing<'_, ()> {
         Box::pin(async move {
             for watch in &mut self.watches {
-                watch.next().await?;
+                watch.next_of_each().await?;
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{consul_api, eureka_api};
+use super::{agent_api, consul_api, eureka_api};
 use crate::Result;
 use crate::contestant::{
     Addresses, Connection, Contestant, Deed, Doing, Instance, Kind, Plan, Service,
@@ -20,6 +20,8 @@ pub(crate) struct Muster {
 enum Tongue {
     Consul,
     Eureka,
+    /// muster's own protocol between agents.
+    Agents,
 }
 
 /// The listeners, by the word in their flag and that in the ready file.
@@ -44,6 +46,11 @@ impl Muster {
     /// A binary, as clients of Eureka meet it.
     pub(crate) fn by_eureka(name: &str, binary: PathBuf) -> Muster {
         Muster { name: name.into(), binary, speaks: Tongue::Eureka }
+    }
+
+    /// A binary, as agents without state meet it.
+    pub(crate) fn by_agents(name: &str, binary: PathBuf) -> Muster {
+        Muster { name: name.into(), binary, speaks: Tongue::Agents }
     }
 
     fn plan(&self, folder: &Path, number: usize, ports: &[Vec<u16>]) -> Plan {
@@ -88,6 +95,7 @@ impl Contestant for Muster {
         match self.speaks {
             Tongue::Consul => consul_api::can(kind) || kind == Kind::WatchTogether,
             Tongue::Eureka => eureka_api::can(kind),
+            Tongue::Agents => agent_api::can(kind),
         }
     }
 
@@ -113,7 +121,7 @@ impl Contestant for Muster {
 
     fn first_deed(&self) -> Deed {
         match self.speaks {
-            Tongue::Consul => Deed::Put(0),
+            Tongue::Consul | Tongue::Agents => Deed::Put(0),
             Tongue::Eureka => {
                 Deed::Register(Instance { service: Service::Fleet(0), number: 0, version: 0 })
             }
@@ -124,6 +132,7 @@ impl Contestant for Muster {
         match self.speaks {
             Tongue::Consul => Box::pin(consul_api::connect(to)),
             Tongue::Eureka => Box::pin(eureka_api::connect(to)),
+            Tongue::Agents => Box::pin(agent_api::connect(to)),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::contestant::{Deed, Instance, Kind, Service};
 use crate::field::Field;
 use crate::figures::summary;
 use crate::load::{self, Deeds};
+use crate::report::AtMost::{Amount, Cpu};
 use crate::report::Row;
 
 pub(crate) const SAYS: &str =
@@ -52,11 +53,12 @@ async fn fill(cluster: &mut Cluster, n_instances: usize, idles_for: Duration) ->
     let once = |work: String, figure, unit| Row::new(&work, name, (figure, (figure, figure)), unit);
     let says = format!("idle with {n_instances} instances");
     let rows = vec![
-        once(format!("resident for each of {n_instances} instances"), each, "B").at_most(1_000.0),
-        once(format!("load {n_instances} instances"), load, "s").at_most(5.0),
-        Row::new(&says, name, (idle, idle_spread), "% of a core").at_most(0.2),
+        once(format!("resident for each of {n_instances} instances"), each, "B")
+            .at_most(Amount(1_000.0)),
+        once(format!("load {n_instances} instances"), load, "s").at_most(Cpu(5.0)),
+        Row::new(&says, name, (idle, idle_spread), "% of a core").at_most(Amount(0.2)),
         once(format!("restart with {n_instances} instances to the first deed"), restart, "s")
-            .at_most(0.8),
+            .at_most(Amount(0.8)),
     ];
     // The goals are for the great fleet.
     let no_goal = |row| Row { at_most: None, ..row };

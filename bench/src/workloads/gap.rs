@@ -8,6 +8,7 @@ use crate::cluster::Cluster;
 use crate::contestant::{Addresses, Contestant, Deed, Kind};
 use crate::field::{Field, prepare};
 use crate::figures::summary;
+use crate::report::AtMost::Amount;
 use crate::report::Row;
 
 pub(crate) const SAYS: &str = "the leader of three is killed: the gap to the next write";
@@ -27,7 +28,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let measure = async |cluster: &mut Cluster| {
         let gaps = summary(gaps(cluster, n_kills).await?);
         let says = "leader of 3 killed, gap to the first write";
-        Ok(vec![Row::new(says, cluster.contestant.name(), gaps, "s").at_most(0.5)])
+        Ok(vec![Row::new(says, cluster.contestant.name(), gaps, "s").at_most(Amount(0.5))])
     };
     field.each("leader killed", measure).await;
     Ok(())

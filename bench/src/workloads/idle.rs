@@ -8,6 +8,7 @@ use crate::cluster::Cluster;
 use crate::contestant::Kind;
 use crate::field::Field;
 use crate::figures::summary;
+use crate::report::AtMost::Amount;
 use crate::report::Row;
 
 pub(crate) const SAYS: &str = "an empty server that nobody asks anything";
@@ -25,7 +26,9 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let clusters: Vec<&Cluster> = field.entrants.iter().map(|entrant| &entrant.cluster).collect();
     for (cluster, shares) in clusters.iter().zip(idle(&clusters, span).await?) {
         let name = cluster.contestant.name();
-        rows.push(Row::new("idle, empty", name, summary(shares), "% of a core").at_most(0.1));
+        rows.push(
+            Row::new("idle, empty", name, summary(shares), "% of a core").at_most(Amount(0.1)),
+        );
     }
     field.bench.report.rows.extend(rows);
     Ok(())

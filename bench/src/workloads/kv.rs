@@ -5,7 +5,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::contestant::{Deed, Kind};
 use crate::field::{Field, Work};
-use crate::report::AtMost::Amount;
+use crate::report::AtMost::Cpu;
 
 pub(crate) const SAYS: &str = "pairs written durably and read, by 1, 16 and 64 connections";
 
@@ -22,12 +22,12 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     for (n_connections, n_deeds, put_at_most, _) in LOADS {
         let says = format!("KV put 256 B, durable, {n_connections} connections");
         let work = Work::new(says, n_deeds * more, |number| Deed::Put(number % PAIRS));
-        field.compare(work.by(n_connections).at_most(Amount(put_at_most))).await;
+        field.compare(work.by(n_connections).at_most(Cpu(put_at_most))).await;
     }
     for (n_connections, n_deeds, _, get_at_most) in LOADS {
         let says = format!("KV get, linearizable, {n_connections} connections");
         let work = Work::new(says, 2 * n_deeds * more, |number| Deed::Get(number % PAIRS));
-        field.compare(work.by(n_connections).at_most(Amount(get_at_most))).await;
+        field.compare(work.by(n_connections).at_most(Cpu(get_at_most))).await;
     }
     let says = "KV compare and set of a new key 256 B, durable, 16 connections";
     field.compare(Work::new(says, 4_000 * more, Deed::Create).by(16)).await;

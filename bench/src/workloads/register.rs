@@ -4,7 +4,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::contestant::{Deed, Instance, Kind, Service};
 use crate::field::{Field, Work};
-use crate::report::AtMost::Amount;
+use crate::report::AtMost::Cpu;
 
 pub(crate) const SAYS: &str =
     "instances registered by 1, 16 and 64 connections, deregistered, declared to an agent, renewed";
@@ -23,7 +23,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     for (n_connections, n_deeds, at_most) in LOADS {
         let says = format!("register an instance, durable, {n_connections} connections");
         let work = Work::new(says, n_deeds * more, instance);
-        field.compare(work.by(n_connections).at_most(Amount(at_most))).await;
+        field.compare(work.by(n_connections).at_most(Cpu(at_most))).await;
     }
     let says = "register and deregister in turn, durable, 16 connections";
     field.compare(Work::new(says, 2_000 * more, come_and_go).by(16)).await;
@@ -31,10 +31,10 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     field.prepare(&local).await;
     let says = format!("register with an agent of {LOCAL} instances, 16 connections");
     let work = Work::new(says, 500 * more, |number| Deed::Vouch(number % LOCAL));
-    field.compare(work.by(16).at_most(Amount(50.0))).await;
+    field.compare(work.by(16).at_most(Cpu(50.0))).await;
     let says = "renew an instance, 64 connections";
     let work = Work::new(says, 8_000 * more, |number| Deed::Renew(number % LOCAL));
-    field.compare(work.by(64).at_most(Amount(10.0))).await;
+    field.compare(work.by(64).at_most(Cpu(10.0))).await;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::contestant::{Deed, Instance, Kind, Service};
 use crate::field::{Field, Work};
-use crate::report::AtMost::Amount;
+use crate::report::AtMost::Cpu;
 
 pub(crate) const SAYS: &str = "Eureka's whole registry, compressed and not, and its delta";
 
@@ -37,7 +37,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         let mut work = Work::new(says, n_reads, move |_| deed).by(4);
         work = work.meanwhile(CHANGE_INTERVAL, change);
         if let Some(at_most) = at_most {
-            work = work.at_most(Amount(at_most));
+            work = work.at_most(Cpu(at_most));
         }
         field.compare(work).await;
     }

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::contestant::{Deed, Instance, Kind, Service};
 use crate::field::{Field, Work};
-use crate::report::AtMost::Amount;
+use crate::report::AtMost::Cpu;
 
 pub(crate) const SAYS: &str = "pairs put and instances registered with three servers, costs in sum";
 
@@ -21,7 +21,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     for (n_connections, n_deeds, at_most) in LOADS {
         let says = format!("replicated put 256 B, 3 servers, {n_connections} connections");
         let work = Work::new(says, n_deeds * more, |number| Deed::Put(number % PAIRS));
-        let work = work.by(n_connections).at_most(Amount(at_most));
+        let work = work.by(n_connections).at_most(Cpu(at_most));
         // Only alone does a write wait for the replicas and for nobody else.
         let work = if n_connections == 1 { work.waits_at_most(0.6, 2.0) } else { work };
         field.compare(work).await;
@@ -31,6 +31,6 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         Deed::Register(Instance { service, number: number % PAIRS, version: number })
     };
     let says = "replicated registration, 3 servers, 64 connections";
-    field.compare(Work::new(says, 2_000 * more, instance).by(64).at_most(Amount(90.0))).await;
+    field.compare(Work::new(says, 2_000 * more, instance).by(64).at_most(Cpu(90.0))).await;
     Ok(())
 }

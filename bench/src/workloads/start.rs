@@ -4,6 +4,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::cluster::Cluster;
 use crate::figures::summary;
+use crate::report::AtMost::Amount;
 use crate::report::Row;
 
 pub(crate) const SAYS: &str = "an empty server does its first deed how soon, and takes how much";
@@ -30,8 +31,8 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         let name = contestant.name();
         let (start, size) = ("start of an empty server to its first deed", "resident, empty");
         bench.report.rows.extend([
-            Row::new(start, name, summary(times), "ms").at_most(100.0),
-            Row::new(size, name, summary(sizes), "MB").at_most(15.0),
+            Row::new(start, name, summary(times), "ms").at_most(Amount(100.0)),
+            Row::new(size, name, summary(sizes), "MB").at_most(Amount(15.0)),
         ]);
     }
     Ok(())

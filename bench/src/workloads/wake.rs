@@ -8,6 +8,7 @@ use crate::bench::Bench;
 use crate::cluster::Cluster;
 use crate::contestant::{Connection, Deed, Instance, Kind, Service, Watched};
 use crate::field::{Field, prepare};
+use crate::report::AtMost::{self, Amount, Cpu};
 use crate::report::Row;
 
 pub(crate) const SAYS: &str = "watchers of one pair, of one service and of many, and one change";
@@ -28,11 +29,31 @@ struct Crowd {
     says: String,
     n_watchers: usize,
     change: Deed,
-    /// For ten thousand: milliseconds of CPU, and until the last is awake.
-    cpu_at_most: f64,
-    last_at_most: f64,
+    goals: Option<Goals>,
+}
+
+/// What waking a crowd may cost.
+#[derive(Clone, Copy)]
+struct Goals {
+    /// For ten thousand, milliseconds of CPU.
+    cpu: f64,
+    /// For ten thousand, milliseconds until the last is awake.
+    last: f64,
     /// Kilobytes for each.
-    resident_at_most: f64,
+    resident: f64,
+}
+
+const OF_A_PAIR: Goals = Goals { cpu: 120.0, last: 200.0, resident: 10.0 };
+const OF_A_SERVICE: Goals = Goals { cpu: 250.0, last: 500.0, resident: 10.0 };
+const ON_STREAMS: Goals = Goals { cpu: 20.0, last: 40.0, resident: 0.35 };
+
+/// How watches share a connection.
+#[derive(Clone, Copy)]
+enum Sharing {
+    /// Each is asked and answered for itself.
+    Connection,
+    /// All are numbers or names on one stream.
+    Stream,
 }
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
@@ -40,7 +61,8 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     for n_watchers in sizes {
         pair(bench, *n_watchers).await;
         service(bench, *n_watchers).await;
-        together(bench, *n_watchers).await;
+        together(bench, *n_watchers, Sharing::Connection).await;
+        together(bench, *n_watchers, Sharing::Stream).await;
         others(bench, *n_watchers).await;
     }
     Ok(())
@@ -52,9 +74,7 @@ async fn pair(bench: &mut Bench, n_watchers: usize) {
         says: format!("{n_watchers} watchers of a pair"),
         n_watchers,
         change: Deed::Put(WATCHED),
-        cpu_at_most: 120.0,
-        last_at_most: 200.0,
-        resident_at_most: 10.0,
+        goals: Some(OF_A_PAIR),
     };
     let mut field = Field::start(bench, &[Kind::WatchPair], 1).await;
     field
@@ -71,9 +91,7 @@ async fn service(bench: &mut Bench, n_watchers: usize) {
         says: format!("{n_watchers} watchers of a service of 100"),
         n_watchers,
         change: Deed::Register(changed),
-        cpu_at_most: 250.0,
-        last_at_most: 500.0,
-        resident_at_most: 10.0,
+        goals: Some(OF_A_SERVICE),
     };
     let watched = Watched::Service(Service::Hundred);
     let mut field = Field::start(bench, &[Kind::WatchService], 1).await;
@@ -93,26 +111,32 @@ async fn wake(cluster: &Cluster, crowd: &Crowd, watched: Watched) -> Result<Vec<
 }
 
 /// All watch a pair, many over each connection.
-async fn together(bench: &mut Bench, n_watchers: usize) {
+async fn together(bench: &mut Bench, n_watchers: usize, sharing: Sharing) {
+    let (kind, shared, goals) = match sharing {
+        Sharing::Connection => (Kind::WatchTogether, "connection", None),
+        Sharing::Stream => (Kind::WatchOnStream, "stream", Some(ON_STREAMS)),
+    };
     let crowd = Crowd {
-        says: format!("{n_watchers} watchers, {TOGETHER} a connection"),
+        says: format!("{n_watchers} watchers, {TOGETHER} a {shared}"),
         n_watchers,
         change: Deed::Put(WATCHED),
-        cpu_at_most: 20.0,
-        last_at_most: 40.0,
-        resident_at_most: 0.35,
+        goals,
     };
-    let mut field = Field::start(bench, &[Kind::WatchTogether], 1).await;
-    field.each("watchers together", async |cluster| wake_together(cluster, &crowd).await).await;
+    let mut field = Field::start(bench, &[kind], 1).await;
+    let measure = async |cluster: &mut Cluster| wake_together(cluster, &crowd, sharing).await;
+    field.each("watchers together", measure).await;
 }
 
-async fn wake_together(cluster: &Cluster, crowd: &Crowd) -> Result<Vec<Row>> {
+async fn wake_together(cluster: &Cluster, crowd: &Crowd, sharing: Sharing) -> Result<Vec<Row>> {
     cluster.connect(0).await?.perform(Deed::Put(WATCHED)).await?;
     let empty = cluster.resident_bytes()?;
     let mut parked = Vec::new();
     for _ in 0..crowd.n_watchers / TOGETHER {
         let mut connection = cluster.connect(0).await?;
-        connection.park_together(WATCHED, TOGETHER).await?;
+        match sharing {
+            Sharing::Connection => connection.park_together(WATCHED, TOGETHER).await?,
+            Sharing::Stream => connection.park_on_stream(WATCHED, TOGETHER).await?,
+        }
         parked.push(connection);
     }
     tokio::time::sleep(SETTLES).await;
@@ -141,14 +165,16 @@ impl Crowd {
         let cpu = (cluster.cpu()? - cpu).as_secs_f64() * 1e3;
         let each = grown as f64 / 1e3 / self.n_watchers as f64;
         let share = self.n_watchers as f64 / 10_000.0;
-        let row = |what: &str, figure, unit| {
+        let row = |what: &str, figure, unit, at_most: Option<AtMost>| {
             let says = format!("1 change, {}: {what}", self.says);
-            Row::new(&says, cluster.contestant.name(), (figure, (figure, figure)), unit)
+            let name = cluster.contestant.name();
+            Row { at_most, ..Row::new(&says, name, (figure, (figure, figure)), unit) }
         };
+        let goals = self.goals;
         Ok(vec![
-            row("CPU", cpu, "ms CPU").at_most(self.cpu_at_most * share),
-            row("last woken", last, "ms").at_most(self.last_at_most * share),
-            row("resident for each parked", each, "kB").at_most(self.resident_at_most),
+            row("CPU", cpu, "ms CPU", goals.map(|goals| Cpu(goals.cpu * share))),
+            row("last woken", last, "ms", goals.map(|goals| Cpu(goals.last * share))),
+            row("resident for each parked", each, "kB", goals.map(|goals| Amount(goals.resident))),
         ])
     }
 }
@@ -160,7 +186,7 @@ async fn others(bench: &mut Bench, n_watchers: usize) {
         let cpu = wake_one(cluster, n_watchers).await?;
         let says = format!("{n_watchers} watchers of different services, one changes: CPU");
         let row = Row::new(&says, cluster.contestant.name(), (cpu, (cpu, cpu)), "ms CPU");
-        Ok(vec![row.at_most(1.0)])
+        Ok(vec![row.at_most(Cpu(1.0))])
     };
     field.each("different services", measure).await;
 }

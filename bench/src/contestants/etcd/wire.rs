@@ -22,9 +22,9 @@ pub(super) struct Channel {
     authority: String,
 }
 
-/// What is said in a call: one message, after which the stream is closed or kept open.
+/// What is said in a call: one or more messages, after which the stream is closed or kept open.
 pub(super) struct Said {
-    message: Option<Bytes>,
+    messages: Option<Bytes>,
     stays_open: bool,
 }
 
@@ -36,15 +36,15 @@ impl Body for Said {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
-        match self.message.take() {
-            Some(message) => Poll::Ready(Some(Ok(Frame::data(message)))),
+        match self.messages.take() {
+            Some(messages) => Poll::Ready(Some(Ok(Frame::data(messages)))),
             None if self.stays_open => Poll::Pending,
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.message.is_none() && !self.stays_open
+        self.messages.is_none() && !self.stays_open
     }
 }
 
@@ -55,7 +55,7 @@ impl Channel {
 
     /// One message for another.
     pub(super) async fn call(&mut self, method: &str, message: Vec<u8>) -> Result<Vec<u8>> {
-        let mut answer = self.say(method, message, false).await?.into_body();
+        let mut answer = self.say(method, framed(&message)?, false).await?.into_body();
         let mut stream = Vec::new();
         let mut trailers = None;
         while let Some(frame) = answer.frame().await {
@@ -72,26 +72,24 @@ impl Channel {
         Ok(take_message(&mut stream)?.ok_or("an answer without a message")?)
     }
 
-    /// A watch, as long as the stream is kept.
-    pub(super) async fn watch(&mut self, message: Vec<u8>) -> Result<Stream> {
-        let body = self.say("Watch/Watch", message, true).await?.into_body();
-        Ok(Stream { body, buffer: Vec::new() })
+    /// The same watch so many times on one stream, as long as that is kept.
+    pub(super) async fn watch(&mut self, message: Vec<u8>, n_watches: usize) -> Result<Stream> {
+        let messages = framed(&message)?.repeat(n_watches);
+        let body = self.say("Watch/Watch", messages, true).await?.into_body();
+        Ok(Stream { body, buffer: Vec::new(), n_watches })
     }
 
     async fn say(
         &mut self,
         method: &str,
-        message: Vec<u8>,
+        messages: Vec<u8>,
         stays_open: bool,
     ) -> Result<http::Response<Incoming>> {
-        let mut framed = vec![0];
-        framed.extend_from_slice(&u32::try_from(message.len())?.to_be_bytes());
-        framed.extend_from_slice(&message);
         let request =
             http::Request::post(format!("http://{}/etcdserverpb.{method}", self.authority))
                 .header("content-type", "application/grpc")
                 .header("te", "trailers")
-                .body(Said { message: Some(framed.into()), stays_open })?;
+                .body(Said { messages: Some(messages.into()), stays_open })?;
         self.sender.ready().await?;
         let answer = self.sender.send_request(request).await?;
         // An error without a message is all in the head.
@@ -104,13 +102,22 @@ impl Channel {
     }
 }
 
-/// What a watch tells.
+/// What watches tell.
 pub(super) struct Stream {
     body: Incoming,
     buffer: Vec<u8>,
+    n_watches: usize,
 }
 
 impl Stream {
+    /// The next message of each watch.
+    pub(super) async fn next_of_each(&mut self) -> Result<()> {
+        for _ in 0..self.n_watches {
+            self.next().await?;
+        }
+        Ok(())
+    }
+
     /// The next message.
     pub(super) async fn next(&mut self) -> Result<Vec<u8>> {
         loop {
@@ -123,6 +130,11 @@ impl Stream {
             }
         }
     }
+}
+
+/// A message as it stands on a stream.
+fn framed(message: &[u8]) -> Result<Vec<u8>> {
+    Ok([&[0][..], &u32::try_from(message.len())?.to_be_bytes(), message].concat())
 }
 
 /// Takes the first whole message off a stream.
