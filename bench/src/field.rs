@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::bench::Bench;
@@ -21,6 +21,8 @@ use crate::syncs;
 const PREPARING: usize = 16;
 /// One in so many deeds of a round is done before it, to see how many of them fit into a round.
 const PROBED_SHARE: usize = 8;
+/// How long a profile looks on, at least.
+const PROFILED: Duration = Duration::from_secs(3);
 /// One in so many deeds of a round is done again to count syncs.
 const COUNTED_SHARE: usize = 4;
 
@@ -248,12 +250,15 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Looks on during a round of its own.
+    /// Looks on during rounds of their own.
     async fn profile(&mut self, turn: &mut Turn, work: &Work) {
         let entrant = &mut self.entrants[turn.entrant];
         let Some(recorder) = self.bench.profile(&entrant.cluster, &work.says) else { return };
-        if let Err(error) = entrant.round(turn, work, turn.n_deeds).await {
-            entrant.stand_aside(self.bench, &work.says, &error);
+        let begun = Instant::now();
+        while begun.elapsed() < PROFILED && !entrant.is_aside {
+            if let Err(error) = entrant.round(turn, work, turn.n_deeds).await {
+                entrant.stand_aside(self.bench, &work.says, &error);
+            }
         }
         self.bench.keep_profile(Some(recorder), &work.says);
     }

@@ -156,6 +156,9 @@ impl Options {
             (bench.n_rounds, bench.counts_syncs) = (guard::ROUNDS, false);
             bench.round_max = crate::bench::ROUND_MAX;
         }
+        if self.task == Task::Profile {
+            (bench.n_rounds, bench.counts_syncs) = (1, false);
+        }
         bench.profiles_into =
             (self.task == Task::Profile).then(|| std::path::absolute(&self.out)).transpose()?;
         bench.n_rounds = self.n_rounds.unwrap_or(bench.n_rounds);

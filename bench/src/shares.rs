@@ -33,17 +33,24 @@ const CRATES: [(&str, &str); 24] = [
     ("muster_world", "runtime"),
 ];
 
-/// Parts by the system calls that the kernel works for.
-const CALLS: [(&str, &str); 6] = [
+/// Parts of the kernel by words in the names of its functions; the first that occurs in a system call
+/// decides.
+const CALLS: [(&str, &str); 13] = [
     ("sync", "kernel: disk"),
+    ("ext4", "kernel: disk"),
     ("pwrite", "kernel: disk"),
     ("futex", "kernel: waking and waiting"),
     ("epoll", "kernel: waking and waiting"),
-    ("write", "kernel: sockets"),
-    ("madvise", "kernel: memory"),
+    ("eventfd", "kernel: waking and waiting"),
+    ("sock", "kernel: sockets"),
+    ("tcp", "kernel: sockets"),
+    ("udp", "kernel: sockets"),
+    ("readv", "kernel: sockets"),
+    ("writev", "kernel: sockets"),
+    ("recv", "kernel: sockets"),
+    ("send", "kernel: sockets"),
 ];
-/// Calls on sockets have many names.
-const OTHER_CALLS: &str = "kernel: sockets";
+const PAGE_FAULT: &str = "kernel: memory";
 const NO_CALL: &str = "kernel: the rest";
 const NO_PART: &str = "the rest";
 
@@ -62,16 +69,14 @@ pub(crate) fn shares(folded: &str) -> Vec<(&'static str, u64)> {
 
 /// The part that a stack counts for; its outermost frame comes first.
 fn part_of(stack: &str) -> &'static str {
+    let mut inner = stack.len();
     for frame in stack.rsplit(';') {
-        if let Some(call) = system_call(frame) {
-            let known = CALLS.iter().find(|(word, _)| call.contains(word));
-            return known.map_or(OTHER_CALLS, |(_, part)| part);
-        }
-        if frame.starts_with("asm_exc_page_fault") {
-            return "kernel: memory";
-        }
-        if frame.starts_with("asm_") || frame.starts_with("ret_from_fork") {
-            return NO_CALL;
+        inner = inner.saturating_sub(frame.len() + 1);
+        match frame {
+            "do_syscall_64" => return call_part(&stack[inner..]),
+            "asm_exc_page_fault" => return PAGE_FAULT,
+            _ if frame.starts_with("asm_") => return NO_CALL,
+            _ => {}
         }
         if let Some(part) = crate_part(frame) {
             return part;
@@ -80,9 +85,10 @@ fn part_of(stack: &str) -> &'static str {
     NO_PART
 }
 
-/// The name of a system call, where this is the frame that enters it.
-fn system_call(frame: &str) -> Option<&str> {
-    frame.trim_end_matches("_[k]").strip_prefix("__x64_sys_")
+/// The part that a system call works for.
+fn call_part(frames: &str) -> &'static str {
+    let known = CALLS.iter().find(|(word, _)| frames.contains(word));
+    known.map_or(NO_CALL, |(_, part)| part)
 }
 
 /// The part that the first known crate in a frame's name belongs to.
@@ -112,9 +118,15 @@ mod tests {
                 "front-end",
             ),
             ("w;<alloc::Box<T> as muster_state::X>::y;memmove", "state"),
-            ("w;hyper::poll;writev;do_syscall_64;__x64_sys_writev;tcp_sendmsg", "kernel: sockets"),
-            ("w;muster_consensus::wal;__x64_sys_fdatasync;ext4_sync_file", "kernel: disk"),
-            ("w;tokio::park;__x64_sys_epoll_wait;schedule", "kernel: waking and waiting"),
+            ("w;hyper::poll;writev;do_syscall_64;do_writev;tcp_sendmsg;memcpy", "kernel: sockets"),
+            (
+                "w;muster_consensus::wal;do_syscall_64;__x64_sys_fdatasync;ext4_sync_file",
+                "kernel: disk",
+            ),
+            (
+                "w;tokio::park;do_syscall_64;__x64_sys_epoll_wait;ep_poll;tcp_poll",
+                "kernel: waking and waiting",
+            ),
             ("w;hyper::poll;memset;asm_exc_page_fault;clear_page", "kernel: memory"),
             ("w;asm_sysvec_apic_timer_interrupt;x", "kernel: the rest"),
             ("w;start_thread", "the rest"),
