@@ -9,7 +9,7 @@
 //!
 //! `bench guard` holds the binary against that of the last commit, built in `target/guard`, and
 //! fails on what became more than a tenth dearer. `cargo xtask profile NAME` draws a flamegraph of
-//! a workload.
+//! each work of a workload, and says how much of it each part of the house takes.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,7 +19,7 @@ use crate::{Failure, process, repository};
 pub(crate) const SAYS: &str = "Measures a release build beside its peers: bench [quick|full] \
     [NAME...] [--peers NAME,...|all|none] [--rounds N] [--out FOLDER]; bench guard: beside the last commit.";
 pub(crate) const PROFILE_SAYS: &str =
-    "Draws a flamegraph of muster in a workload of the bench: profile NAME.";
+    "Draws a flamegraph of muster for each work of workloads, and sums them up: profile NAME...";
 
 /// Entry of the chore.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
