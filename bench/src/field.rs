@@ -51,7 +51,7 @@ pub(crate) struct Work {
     rate: Option<f64>,
     at_most: Option<AtMost>,
     /// Milliseconds that half of all deeds, and 99 of a hundred, may take.
-    waits_at_most: Option<(f64, f64)>,
+    waits_at_most: Option<(AtMost, AtMost)>,
     is_against_bare: bool,
     /// What one more connection does meanwhile, and how often.
     meanwhile: Option<(Duration, Deeds)>,
@@ -106,7 +106,7 @@ impl Work {
     }
 
     /// How many milliseconds half of all deeds may take, and 99 of a hundred: rows of their own.
-    pub(crate) fn waits_at_most(mut self, p50: f64, p99: f64) -> Work {
+    pub(crate) fn waits_at_most(mut self, p50: AtMost, p99: AtMost) -> Work {
         self.waits_at_most = Some((p50, p99));
         self
     }
@@ -201,8 +201,7 @@ impl<'a> Field<'a> {
                 let waits = turn.rounds.iter().map(|round| quantile(&round.took, share) / 1e3);
                 let name = self.entrants[turn.entrant].cluster.contestant.name();
                 let says = format!("{}: {what}", work.says);
-                let row =
-                    Row::new(&says, name, summary(waits), "ms").at_most(AtMost::Wait(at_most));
+                let row = Row::new(&says, name, summary(waits), "ms").at_most(at_most);
                 self.bench.report.rows.push(row);
             }
         }

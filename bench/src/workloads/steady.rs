@@ -6,6 +6,7 @@ use crate::Result;
 use crate::bench::Bench;
 use crate::contestant::{Deed, Kind};
 use crate::field::{Field, Work};
+use crate::report::AtMost::{Cpu, Wait};
 
 pub(crate) const SAYS: &str = "1,000 pairs put each second, one server and three";
 
@@ -20,7 +21,10 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
         field.prepare(&pairs).await;
         let says = format!("KV put 256 B at 1,000 a second, open loop, {n_servers} servers");
         let work = Work::new(says, n_deeds, |number| Deed::Put(number % PAIRS));
-        field.compare(work.by(64).at_rate(RATE).waits_at_most(2.0, 10.0)).await;
+        // One server waits for its disk; three that share a core fill it.
+        let stretched = if n_servers == 1 { Wait } else { Cpu };
+        let work = work.waits_at_most(stretched(2.0), stretched(10.0));
+        field.compare(work.by(64).at_rate(RATE)).await;
     }
     Ok(())
 }
