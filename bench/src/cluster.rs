@@ -11,6 +11,8 @@ use crate::written;
 
 /// How long servers may take to do their first deed.
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a server may take over a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one attempt at it may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a server is let alone between attempts.
@@ -64,7 +66,9 @@ impl Cluster {
 
     /// Opens a connection to a server.
     pub(crate) async fn connect(&self, number: usize) -> Result<Box<dyn Connection>> {
-        self.contestant.connect(self.addresses(number)).await
+        let connecting = self.contestant.connect(self.addresses(number));
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        connected.map_err(|_| "it does not take a connection: it hangs")?
     }
 
     /// Opens so many connections, to the leader first and then to all servers in turn.

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use crate::Result;
 use crate::bench::Bench;
 use crate::cluster::Cluster;
@@ -21,6 +23,8 @@ use crate::syncs;
 const PREPARING: usize = 16;
 /// One in so many deeds of a round is done before it, to see how many of them fit into a round.
 const PROBED_SHARE: usize = 8;
+/// A round that takes longer is none: its contestant hangs.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a profile looks on, at least.
 const PROFILED: Duration = Duration::from_secs(3);
 /// One in so many deeds of a round is done again to count syncs.
@@ -243,9 +247,10 @@ impl<'a> Field<'a> {
         if entrant.is_aside {
             return;
         }
-        match entrant.round(turn, work, turn.n_deeds).await {
-            Ok(round) => turn.rounds.push(round),
-            Err(error) => entrant.stand_aside(self.bench, &work.says, &error),
+        match timeout(ROUND_TIMEOUT, entrant.round(turn, work, turn.n_deeds)).await {
+            Ok(Ok(round)) => turn.rounds.push(round),
+            Ok(Err(error)) => entrant.stand_aside(self.bench, &work.says, &error),
+            Err(_) => entrant.stand_aside(self.bench, &work.says, &"it hangs".into()),
         }
     }
 

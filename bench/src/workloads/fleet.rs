@@ -25,7 +25,7 @@ const SETTLES: Duration = Duration::from_secs(3);
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let n_instances = bench.size.of(10_000, FLEET);
-    let idles_for = bench.size.of(Duration::from_secs(3), Duration::from_secs(15));
+    let idles_for = bench.size.of(Duration::from_secs(2), Duration::from_secs(15));
     let mut field = Field::start(bench, &[Kind::Register], 1).await;
     field.each("a fleet", async |cluster| fill(cluster, n_instances, idles_for).await).await;
     Ok(())

@@ -16,7 +16,7 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
             continue;
         }
         let (mut times, mut sizes) = (Vec::new(), Vec::new());
-        for _ in 0..bench.n_rounds {
+        for _ in 0..bench.size.of(2, bench.n_rounds) {
             match Cluster::start(&contestant, 1).await {
                 Ok(cluster) => {
                     times.push(cluster.ready_after.as_secs_f64() * 1e3);

@@ -14,7 +14,7 @@ const PAIRS: usize = 2_000;
 const RATE: f64 = 1_000.0;
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
-    let n_deeds = bench.size.of(1_000, 20_000);
+    let n_deeds = bench.size.of(500, 20_000);
     for n_servers in [1, 3] {
         let mut field = Field::start(bench, &[Kind::Put], n_servers).await;
         let pairs: Vec<Deed> = (0..PAIRS).map(Deed::Put).collect();
