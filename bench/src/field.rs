@@ -227,7 +227,7 @@ impl<'a> Field<'a> {
                 true => Arc::new(move |_| Deed::Bare(n_bytes)),
                 false => work.deeds.clone(),
             };
-            match entrant.warm_up(work, &deeds, self.bench.round_max).await {
+            match within_a_round(entrant.warm_up(work, &deeds, self.bench.round_max)).await {
                 Ok(warm) => {
                     n_bytes = if n_bytes == 0 { warm.n_bytes } else { n_bytes };
                     let is_floor = entrant.is_floor();
@@ -247,10 +247,9 @@ impl<'a> Field<'a> {
         if entrant.is_aside {
             return;
         }
-        match timeout(ROUND_TIMEOUT, entrant.round(turn, work, turn.n_deeds)).await {
-            Ok(Ok(round)) => turn.rounds.push(round),
-            Ok(Err(error)) => entrant.stand_aside(self.bench, &work.says, &error),
-            Err(_) => entrant.stand_aside(self.bench, &work.says, &"it hangs".into()),
+        match entrant.round(turn, work, turn.n_deeds).await {
+            Ok(round) => turn.rounds.push(round),
+            Err(error) => entrant.stand_aside(self.bench, &work.says, &error),
         }
     }
 
@@ -345,8 +344,10 @@ impl Entrant {
         let numbers = self.numbers(n_deeds);
         let (crew, deeds) = (&mut turn.crew, &turn.deeds);
         let round = match work.rate {
-            None => load::closed(&self.cluster, crew, deeds, numbers).await,
-            Some(rate) => load::open(&self.cluster, crew, deeds, numbers, rate).await,
+            None => within_a_round(load::closed(&self.cluster, crew, deeds, numbers)).await,
+            Some(rate) => {
+                within_a_round(load::open(&self.cluster, crew, deeds, numbers, rate)).await
+            }
         };
         if let Some(other) = other {
             other.abort();
@@ -377,6 +378,11 @@ impl Entrant {
         self.n_done += n_deeds;
         first..self.n_done
     }
+}
+
+/// What comes of measuring, unless the contestant hangs.
+async fn within_a_round<T>(measuring: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(ROUND_TIMEOUT, measuring).await.map_err(|_| "it hangs")?
 }
 
 /// Has a cluster do some deeds, in turns by a few connections.

@@ -138,6 +138,14 @@ impl Site {
     }
 }
 
+/// A connection whose request waits.
+async fn parked(site: &Site) -> TcpStream {
+    let mut stream = site.connect().await;
+    ask(&mut stream, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    within(site.echo.parked.notified()).await;
+    stream
+}
+
 async fn within<T>(what: impl Future<Output = T>) -> T {
     timeout(PATIENCE, what).await.expect("it happens in time")
 }
@@ -227,9 +235,7 @@ async fn a_slow_second_head_is_answered_408_too() {
 async fn a_parked_request_outlives_the_head_and_idle_timeouts() {
     let limits = Limits { head_timeout: SLOW / 3, idle_timeout: SLOW / 3, ..Limits::default() };
     let site = site(limits);
-    let mut stream = site.connect().await;
-    ask(&mut stream, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    within(site.echo.parked.notified()).await;
+    let mut stream = parked(&site).await;
     let dropped = timeout(SLOW, site.echo.dropped.notified()).await;
     assert!(dropped.is_err(), "still parked");
     site.echo.release.notify_one();
@@ -353,9 +359,7 @@ async fn a_failed_stream_is_not_taken_for_complete() {
 #[tokio::test]
 async fn a_handler_is_dropped_when_its_client_goes_away() {
     let site = site(Limits::default());
-    let mut stream = site.connect().await;
-    ask(&mut stream, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    within(site.echo.parked.notified()).await;
+    let stream = parked(&site).await;
     assert!(!site.echo.was_dropped.load(Ordering::SeqCst));
     drop(stream);
     within(site.echo.dropped.notified()).await;
@@ -431,9 +435,7 @@ async fn a_unix_socket_is_served_alike() {
 #[tokio::test]
 async fn a_stop_lets_the_requests_at_hand_be_answered() {
     let site = site(Limits::default());
-    let mut parked = site.connect().await;
-    ask(&mut parked, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    within(site.echo.parked.notified()).await;
+    let mut waiting = parked(&site).await;
     let mut idle = site.connect().await;
     ask(&mut idle, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok").await;
     answer(&mut idle, "ok").await;
@@ -443,7 +445,7 @@ async fn a_stop_lets_the_requests_at_hand_be_answered() {
     assert_eq!(rest(&mut idle).await, "", "idle connections are closed at once");
     assert!(TcpStream::connect(address).await.is_err(), "nothing more is accepted");
     site.echo.release.notify_one();
-    assert!(rest(&mut parked).await.ends_with("released"));
+    assert!(rest(&mut waiting).await.ends_with("released"));
     assert_eq!(within(stopping).await.expect("stopped"), Drained::Whole);
     assert_eq!(site.census.counts().open.load(Ordering::Relaxed), 0);
 }
@@ -451,9 +453,7 @@ async fn a_stop_lets_the_requests_at_hand_be_answered() {
 #[tokio::test]
 async fn a_stop_closes_what_is_left_at_its_deadline() {
     let site = site(Limits::default());
-    let mut parked = site.connect().await;
-    ask(&mut parked, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    within(site.echo.parked.notified()).await;
+    let _waiting = parked(&site).await;
     assert_eq!(within(site.running.stop(SLOW)).await, Drained::Cut);
     assert!(site.echo.was_dropped.load(Ordering::SeqCst));
     assert_eq!(site.census.counts().open.load(Ordering::Relaxed), 0);
@@ -513,9 +513,7 @@ async fn a_connection_parks_many_times() {
 
 /// A connection whose parked request has been answered.
 async fn answered(site: &Site) -> TcpStream {
-    let mut stream = site.connect().await;
-    ask(&mut stream, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    within(site.echo.parked.notified()).await;
+    let mut stream = parked(site).await;
     site.echo.release.notify_one();
     answer(&mut stream, "released").await;
     stream
@@ -559,9 +557,7 @@ async fn who_reads_slowly_gets_all_of_the_answer_before_the_parked_one() {
 #[tokio::test]
 async fn a_parked_handler_is_dropped_when_its_client_stops_sending() {
     let site = site(Limits::default());
-    let mut stream = site.connect().await;
-    ask(&mut stream, "GET /parked HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    within(site.echo.parked.notified()).await;
+    let mut stream = parked(&site).await;
     stream.shutdown().await.expect("half of it");
     within(site.echo.dropped.notified()).await;
     assert_eq!(rest(&mut stream).await, "");
