@@ -38,7 +38,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::CalledAs;
@@ -250,13 +250,38 @@ pub fn main(run_agent: impl FnOnce(Launch) -> ExitCode) -> ExitCode {
     }
 }
 
+/// The command line of an agent, and of nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "muster", args_override_self = true)]
+struct AgentLine {
+    #[command(subcommand)]
+    command: AgentAlone,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentAlone {
+    Agent(agent::AgentFlags),
+}
+
 /// Parses arguments, Go-style flags included.
 pub fn parsed(arguments: Vec<String>) -> Result<CommandLine, clap::Error> {
-    let mut definition = CommandLine::command();
+    // An agent runs for months: it is not to keep what defining all other commands takes (2 MB). What
+    // is wrong with its flags, and help, is said with the whole definition in sight.
+    if arguments.get(1).is_some_and(|word| word == "agent")
+        && let Ok(line) = parsed_as::<AgentLine>(arguments.clone())
+    {
+        let AgentAlone::Agent(flags) = line.command;
+        return Ok(CommandLine { command: Command::Agent(flags) });
+    }
+    parsed_as(arguments)
+}
+
+fn parsed_as<T: Parser>(arguments: Vec<String>) -> Result<T, clap::Error> {
+    let mut definition = T::command();
     definition.build();
     let arguments = goflags::normalized(arguments, &definition);
-    let matches = CommandLine::command().try_get_matches_from(arguments)?;
-    CommandLine::from_arg_matches(&matches)
+    let matches = definition.try_get_matches_from(arguments)?;
+    T::from_arg_matches(&matches)
 }
 
 fn blocking(command: Command, called_as: CalledAs) -> Result<(), Failure> {

@@ -120,6 +120,19 @@ fn long_flags_take_one_dash_or_two() {
 }
 
 #[test]
+fn an_agent_alone_takes_the_flags_that_it_takes_among_all_commands() {
+    let line =
+        "consul agent -dev -http-port -1 -node=x -hcl a=1 --config-dir /tmp -bootstrap-expect 3";
+    let AgentAlone::Agent(alone) = parsed_as::<AgentLine>(words(line)).unwrap().command;
+    let among_all = parsed_as::<CommandLine>(words(line)).unwrap().command;
+    assert_eq!(format!("{:?}", Command::Agent(alone)), format!("{among_all:?}"));
+    for wrong in ["muster agent -frob", "muster agent frob", "muster agent -h"] {
+        let said = parsed(words(wrong)).unwrap_err().to_string();
+        assert_eq!(said, parsed_as::<CommandLine>(words(wrong)).unwrap_err().to_string());
+    }
+}
+
+#[test]
 fn what_belongs_to_a_child_program_is_left_alone() {
     assert_eq!(
         normalized("consul lock -n 3 -name x p ls -la -name y"),
