@@ -11,6 +11,12 @@
 //! Left out on purpose: signals and child processes, which belong to the binary and to the check
 //! runners, and TLS, which is `listen`'s.
 
+#[cfg(not(any(tokio_unstable, doc)))]
+compile_error!(
+    "muster is built with `--cfg tokio_unstable`, which .cargo/config.toml says and the variable \
+     RUSTFLAGS overrides: unset it, or write RUSTFLAGS=\"--cfg tokio_unstable ...\""
+);
+
 mod addresses;
 pub mod facts;
 pub mod files;
