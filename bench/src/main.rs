@@ -45,6 +45,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::bench::{Bench, Size};
+use crate::speed::Speedometer;
 
 /// The floors allocate as muster does, so that the ratio is the server's and not the allocator's.
 #[global_allocator]
@@ -123,6 +124,8 @@ impl Options {
                 "--muster" => options.muster = value()?.into(),
                 "--before" => options.before = Some(value()?.into()),
                 "--out" => options.out = value()?.into(),
+                // Said of muster, for whoever reads the command in the report.
+                "--guided" => {}
                 name => options.workloads.push(known(name)?),
             }
         }
@@ -181,11 +184,11 @@ fn measure(options: Options) -> Result<()> {
     process::pin_to_core(process::LOAD_CORE);
     process::allow_open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(speed::compare_machines(&mut bench))?;
+    let mut speedometer = runtime.block_on(Speedometer::start(&bench))?;
     for workload in workloads::ALL.iter().filter(|workload| options.wants(workload)) {
         runtime.block_on(async {
             tokio::select! {
-                done = workload.run(&mut bench) => done,
+                done = run(workload, &mut bench, speedometer.as_mut()) => done,
                 // Servers end, and their folders go, with the workload that is dropped here.
                 _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
             }
@@ -199,4 +202,19 @@ fn measure(options: Options) -> Result<()> {
         Task::Guard => guard::verdict(&bench.report),
         Task::Measure | Task::Profile => bench.report.verdict(),
     }
+}
+
+/// One workload, and how slow the machine was meanwhile.
+async fn run(
+    workload: &workloads::Workload,
+    bench: &mut Bench,
+    speedometer: Option<&mut Speedometer>,
+) -> Result<()> {
+    let n_before = bench.report.rows.len();
+    workload.run(bench).await?;
+    if let Some(speedometer) = speedometer {
+        speedometer.judge(workload.name, &mut bench.report.rows[n_before..]).await?;
+        bench.report.goals = Some(speedometer.says());
+    }
+    Ok(())
 }

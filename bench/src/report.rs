@@ -18,10 +18,10 @@ pub(crate) const CPU: &str = "us CPU";
 /// Everything that a run measured.
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
-    /// How this machine compares with the one that the goals were set on.
-    pub(crate) slowness: Option<Slowness>,
     /// When, on what and how.
     pub(crate) circumstances: Vec<(String, String)>,
+    /// On which machine the goals were set, and how this one compares, by workload.
+    pub(crate) goals: Option<String>,
     /// Contestants with their versions, in the order of the columns.
     pub(crate) contestants: Vec<(String, String)>,
     pub(crate) rows: Vec<Row>,
@@ -48,6 +48,8 @@ pub(crate) struct Row {
     pub(crate) floor: Option<f64>,
     /// What muster may cost.
     pub(crate) at_most: Option<AtMost>,
+    /// How this machine compared meanwhile with the one that the goals were set on.
+    pub(crate) slowness: Option<Slowness>,
     /// What else the rounds tell.
     pub(crate) details: Option<Figures>,
 }
@@ -85,8 +87,8 @@ impl Row {
         unit: &'static str,
     ) -> Row {
         let (work, contestant) = (work.into(), contestant.into());
-        let (floor, at_most, details) = (None, None, None);
-        Row { work, contestant, figure, unit, spread, floor, at_most, details }
+        let (floor, at_most, slowness, details) = (None, None, None, None);
+        Row { work, contestant, figure, unit, spread, floor, at_most, slowness, details }
     }
 
     /// With a limit for muster.
@@ -96,8 +98,8 @@ impl Row {
     }
 
     /// What muster may cost here, in the unit of the figure.
-    fn limit(&self, slowness: Option<Slowness>) -> Option<f64> {
-        let stretched = |amount, by: fn(Slowness) -> f64| amount * slowness.map_or(1.0, by);
+    fn limit(&self) -> Option<f64> {
+        let stretched = |amount, by: fn(Slowness) -> f64| amount * self.slowness.map_or(1.0, by);
         match self.at_most? {
             AtMost::Amount(amount) => Some(amount),
             AtMost::Cpu(amount) => Some(stretched(amount, |here| here.cpu)),
@@ -132,6 +134,9 @@ impl Report {
         for (name, value) in self.circumstances.iter().chain(&self.contestants) {
             out.push_str(&format!("- {name}: {value}\n"));
         }
+        if let Some(goals) = &self.goals {
+            out.push_str(&format!("- goals: {goals}\n"));
+        }
         out.push_str("\n## Side by side\n\n");
         out.push_str(&self.table());
         out.push_str("\n## In detail\n\n");
@@ -160,8 +165,7 @@ impl Report {
             });
             let cells = cells.collect::<Vec<_>>().join(" | ");
             let own = rows.iter().find(|row| row.contestant.starts_with(OWN));
-            let goal =
-                own.and_then(|row| Some((row.at_most?, row.limit(self.slowness)?, row.figure)));
+            let goal = own.and_then(|row| Some((row.at_most?, row.limit()?, row.figure)));
             let verdict = goal.map_or(String::from(" | |"), |(goal, limit, figure)| {
                 let verdict = if figure <= limit { "met" } else { "MISSED" };
                 format!("{goal} | {} | {verdict}", short(limit))

@@ -14,7 +14,7 @@ pub(crate) const SAYS: &str = "512 bytes appended and one fdatasync, again and a
 const SYNCS: usize = 1_000;
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
-    let took = sync_times()?;
+    let took = sync_times(SYNCS)?;
     for (work, share) in [("fdatasync of 512 B, p50", 0.5), ("fdatasync of 512 B, p99", 0.99)] {
         let figure = quantile(&took, share);
         let row = Row::new(work, FLOOR, (figure, (figure, figure)), "us");
@@ -23,12 +23,12 @@ pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// How many microseconds each took, the quickest first.
-pub(crate) fn sync_times() -> Result<Vec<f64>> {
+/// How many microseconds each of so many took, the quickest first.
+pub(crate) fn sync_times(n_syncs: usize) -> Result<Vec<f64>> {
     let folder = data_folder()?;
     let mut file = std::fs::File::create(folder.join("appended"))?;
     let mut took = Vec::new();
-    for _ in 0..SYNCS {
+    for _ in 0..n_syncs {
         let begun = Instant::now();
         file.write_all(&[7; 512])?;
         file.sync_data()?;
