@@ -106,6 +106,11 @@ impl Process {
 
     /// Ends it in good order; one that does not end is killed.
     pub(crate) fn stop(mut self) -> Result<()> {
+        self.interrupt()
+    }
+
+    /// Asks it to end, and waits.
+    fn interrupt(&mut self) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?).ok_or("no such process")?;
         kill_process(pid, Signal::INT)?;
         let begun = Instant::now();
@@ -121,6 +126,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // One that counts what it does writes that down as it ends.
+        if std::env::var_os("LLVM_PROFILE_FILE").is_some() {
+            let _ = self.interrupt();
+        }
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -14,10 +14,14 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{Failure, process, repository};
+use crate::process::{self, cargo, end_well, said};
+use crate::release::{self, Release};
+use crate::{Failure, repository};
 
 pub(crate) const SAYS: &str = "Measures a release build beside its peers: bench [quick|full] \
-    [NAME...] [--peers NAME,...|all|none] [--rounds N] [--out FOLDER]; bench guard: beside the last commit.";
+    [NAME...] [--peers NAME,...|all|none] [--rounds N] [--out FOLDER] [--guided]; bench guard: beside the last commit.";
+/// The word for a build that a profile guides. The bench takes it as well, to tell of it.
+const GUIDED: &str = "--guided";
 pub(crate) const PROFILE_SAYS: &str =
     "Draws a flamegraph of muster for each work of workloads, and sums them up: profile NAME...";
 
@@ -29,6 +33,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         ));
     }
     build()?;
+    if arguments.iter().any(|word| word == GUIDED) {
+        let muster = release::build(Release { is_guided: true, is_static: false })?;
+        let mut words = arguments.to_vec();
+        words.extend(["--muster".to_owned(), muster.display().to_string()]);
+        return measure(&words);
+    }
     if arguments.first().map(String::as_str) != Some("guard") {
         return measure(arguments);
     }
@@ -58,8 +68,8 @@ pub(crate) fn profile(arguments: &[String]) -> Result<(), Failure> {
 fn build_before() -> Result<PathBuf, Failure> {
     let guard = repository::root().join("target/guard");
     let (source, built) = (guard.join("source"), guard.join("target"));
-    let has_changes = !said(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
-    let before = said(&["rev-parse", if has_changes { "HEAD" } else { "HEAD^" }])?;
+    let has_changes = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    let before = git(&["rev-parse", if has_changes { "HEAD" } else { "HEAD^" }])?;
     let path = source.display().to_string();
     if source.join("Cargo.toml").is_file() {
         end_well(
@@ -79,14 +89,8 @@ fn build_before() -> Result<PathBuf, Failure> {
 }
 
 /// What git says.
-fn said(words: &[&str]) -> Result<String, Failure> {
-    let output = Command::new("git").args(words).current_dir(repository::root()).output();
-    let output = output.map_err(|error| Failure::NotInOrder(format!("git: {error}")))?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Failure::NotInOrder(format!("git {}: {why}", words.join(" "))));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+fn git(words: &[&str]) -> Result<String, Failure> {
+    said(Command::new("git").args(words))
 }
 
 /// Builds muster and the bench.
@@ -98,18 +102,4 @@ fn build() -> Result<(), Failure> {
 fn measure(arguments: &[String]) -> Result<(), Failure> {
     let bench = repository::root().join("target/release/muster-bench");
     end_well(Command::new(bench).args(arguments))
-}
-
-fn cargo() -> Command {
-    Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
-}
-
-/// Runs a program in the repository; an error if it does not end well.
-fn end_well(command: &mut Command) -> Result<(), Failure> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    match command.current_dir(repository::root()).status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::NotInOrder(format!("{name} ended with {status}"))),
-        Err(error) => Err(Failure::NotInOrder(format!("{name}: {error}"))),
-    }
 }

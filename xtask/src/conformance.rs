@@ -16,8 +16,8 @@ mod suite;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 
+use crate::process::cargo;
 use crate::{Failure, repository};
 
 pub(crate) const SAYS: &str = "Aims other people's clients at the binary: all, `quick`, or by name (--binary, --run, --update).";
@@ -150,8 +150,7 @@ pub(crate) fn build(with_tests: bool) -> Result<PathBuf, Failure> {
     let selected: &[&str] =
         if with_tests { &["--workspace", "--tests"] } else { &["--package", "muster"] };
     let root = repository::root();
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let status = Command::new(cargo)
+    let status = cargo()
         .args(["build", "--bin", "muster"])
         .args(selected)
         .current_dir(&root)

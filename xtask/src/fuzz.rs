@@ -6,8 +6,7 @@
 //!
 //! Left out: guidance by coverage, which needs another compiler.
 
-use std::process::Command;
-
+use crate::process::cargo;
 use crate::{Failure, repository};
 
 pub(crate) const SAYS: &str =
@@ -21,8 +20,7 @@ const TARGETS: &[(&str, &str, &str)] =
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let (target, seconds, seed) = parse(arguments)?;
     let (name, package, word) = target;
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command.args(["run", "--quiet", "--package", package, "--example", "fuzz", "--", word]);
     command.args([seconds.to_string(), seed.to_string()]).current_dir(repository::root());
     match command.status() {

@@ -17,6 +17,7 @@ mod drill;
 mod fuzz;
 mod package;
 mod process;
+mod release;
 mod repository;
 mod sim;
 mod source;

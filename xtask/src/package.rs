@@ -4,6 +4,7 @@
 //!   folder for configuration, manual pages, completions, the documents.
 //! - `muster-consul_VERSION_all.deb`: the link that answers to Consul's name, for who wants it.
 //! - with `--static`, `static/muster`: a binary that needs no library, for `packaging/Containerfile`.
+//! - with `--guided`, both from a build that is guided by a profile: see `release`.
 //! - with `--smoke`, the packages are tried: see `smoke`.
 //!
 //! The packages are made by `dpkg-deb`. What the binary needs of the C library is read from it.
@@ -14,10 +15,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::process::{self, said};
+use crate::release::{self, Release, clear};
 use crate::{Failure, repository};
 
-pub(crate) const SAYS: &str =
-    "Makes Debian packages; --static also a static binary; --smoke tries them in a clean root.";
+pub(crate) const SAYS: &str = "Makes Debian packages; --static also a static binary; --guided guides the build by a profile; \
+     --smoke tries them in a clean root.";
 
 /// The version of everything in the workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -25,9 +28,10 @@ const MAINTAINER: &str = "The muster authors <muster@localhost>";
 
 /// Entry of the chore.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
-    let (mut is_static, mut is_smoke) = (false, false);
+    let (mut is_guided, mut is_static, mut is_smoke) = (false, false, false);
     for argument in arguments {
         match argument.as_str() {
+            "--guided" => is_guided = true,
             "--static" => is_static = true,
             "--smoke" => is_smoke = true,
             other => return Err(Failure::Usage(format!("package has no {other:?}"))),
@@ -35,12 +39,20 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     let out = repository::root().join("target/package");
     fs::create_dir_all(&out).map_err(|error| wrong(&out, &error))?;
-    let packages = [muster(&out, &build(&[])?)?, link(&out)?];
+    for program in ["dpkg", "dpkg-deb", "strip", "gzip"] {
+        if !process::is_on_path(program) {
+            return Err(Failure::NotInOrder(format!(
+                "{program} is needed; a Debian machine has it: apt-get install dpkg binutils gzip"
+            )));
+        }
+    }
+    let binary = release::build(Release { is_guided, is_static: false })?;
+    let packages = [muster(&out, &binary)?, link(&out)?];
     for package in &packages {
         println!("package: {}", package.display());
     }
     if is_static {
-        println!("package: {}", static_binary(&out)?.display());
+        println!("package: {}", static_binary(&out, is_guided)?.display());
     }
     if is_smoke { smoke::run(&out, &packages) } else { Ok(()) }
 }
@@ -49,22 +61,10 @@ fn wrong(path: &Path, error: &std::io::Error) -> Failure {
     Failure::NotInOrder(format!("{}: {error}", path.display()))
 }
 
-/// Builds the binary for those who install it.
-fn build(more: &[&str]) -> Result<PathBuf, Failure> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--release", "--locked", "-p", "muster"]).args(more);
-    demand(command.current_dir(repository::root()))?;
-    Ok(repository::root().join("target/release/muster"))
-}
-
 /// A binary with the C library inside. It still reads the machine's `/etc/resolv.conf` and asks its
 /// name servers; directories of names that are libraries themselves (LDAP, mDNS) it cannot ask.
-fn static_binary(out: &Path) -> Result<PathBuf, Failure> {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let flags = "build.rustflags=['-Ctarget-feature=+crt-static']";
-    build(&["--target", &target, "--config", flags])?;
-    let built = repository::root().join("target").join(target).join("release/muster");
+fn static_binary(out: &Path, is_guided: bool) -> Result<PathBuf, Failure> {
+    let built = release::build(Release { is_guided, is_static: true })?;
     put(&built, &out.join("static/muster"), 0o755)?;
     Ok(out.join("static/muster"))
 }
@@ -79,7 +79,7 @@ fn muster(out: &Path, binary: &Path) -> Result<PathBuf, Failure> {
     clear(&tree)?;
     let repository = repository::root();
     put(binary, &tree.join("usr/bin/muster"), 0o755)?;
-    demand(Command::new("strip").arg("--strip-unneeded").arg(tree.join("usr/bin/muster")))?;
+    said(Command::new("strip").arg("--strip-unneeded").arg(tree.join("usr/bin/muster")))?;
     let packaging = repository.join("packaging");
     let unit = tree.join("usr/lib/systemd/system/muster.service");
     put(&packaging.join("muster.service"), &unit, 0o644)?;
@@ -125,10 +125,10 @@ fn control(name: &str, architecture: &str, depends: &str, says: &str) -> String 
 fn put_pages(tree: &Path, binary: &Path) -> Result<(), Failure> {
     let manual = tree.join("usr/share/man/man1");
     fs::create_dir_all(&manual).map_err(|error| wrong(&manual, &error))?;
-    demand(Command::new(binary).arg("man").arg("--folder").arg(&manual))?;
+    said(Command::new(binary).arg("man").arg("--folder").arg(&manual))?;
     let pages = fs::read_dir(&manual).map_err(|error| wrong(&manual, &error))?;
     for page in pages.flatten() {
-        demand(Command::new("gzip").args(["-9", "-n"]).arg(page.path()))?;
+        said(Command::new("gzip").args(["-9", "-n"]).arg(page.path()))?;
     }
     let places = [
         ("bash", "usr/share/bash-completion/completions/muster"),
@@ -198,13 +198,6 @@ fn pack(out: &Path, tree: &Path, name: &str) -> Result<PathBuf, Failure> {
 // Files and programs
 // ------------------------------------------------------------------------------------------------
 
-fn clear(folder: &Path) -> Result<(), Failure> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(|error| wrong(folder, &error))?;
-    }
-    Ok(())
-}
-
 fn put(from: &Path, to: &Path, mode: u32) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
     make_room(to)?;
@@ -220,26 +213,6 @@ fn write(to: &Path, text: &str) -> Result<(), Failure> {
 fn make_room(file: &Path) -> Result<(), Failure> {
     let folder = file.parent().expect("a file lies in a folder");
     fs::create_dir_all(folder).map_err(|error| wrong(folder, &error))
-}
-
-/// Runs a program that has to end well.
-fn demand(command: &mut Command) -> Result<(), Failure> {
-    said(command).map(drop)
-}
-
-/// What a program that has to end well says.
-fn said(command: &mut Command) -> Result<String, Failure> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| {
-        Failure::NotInOrder(format!(
-            "{program}: {error}; a Debian machine has it in dpkg or binutils"
-        ))
-    })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
-    }
-    let why = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(Failure::NotInOrder(format!("{program} ended with {}: {why}", output.status)))
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::{Failure, repository};
+
 /// How often a running program is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
 /// How long a program may take to end after it was asked to.
@@ -116,6 +118,33 @@ impl Drop for Group {
 /// Runs a command to its end, its output going to `log`.
 pub(crate) fn run(command: &mut Command, limit: Duration, log: &Path) -> io::Result<Ending> {
     Group::start(command, log)?.wait(limit)
+}
+
+/// The cargo that runs this chore.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+}
+
+/// Runs a program in the repository, where everybody sees its output; it has to end well.
+pub(crate) fn end_well(command: &mut Command) -> Result<(), Failure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    match command.current_dir(repository::root()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Failure::NotInOrder(format!("{name} ended with {status}"))),
+        Err(error) => Err(Failure::NotInOrder(format!("{name}: {error}"))),
+    }
+}
+
+/// What a program says that runs in the repository and has to end well.
+pub(crate) fn said(command: &mut Command) -> Result<String, Failure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.current_dir(repository::root()).output();
+    let output = output.map_err(|error| Failure::NotInOrder(format!("{name}: {error}")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+    }
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Failure::NotInOrder(format!("{name} ended with {}: {why}", output.status)))
 }
 
 /// Whether a program of that name is on the path.

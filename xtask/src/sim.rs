@@ -13,6 +13,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::conformance::Tally;
+use crate::process::cargo;
 use crate::{Failure, repository};
 
 pub(crate) const SAYS: &str = "Simulates servers under faults: --seeds N --from S --time T --servers N --jobs J --resume --twice --plants, or --seed S.";
@@ -109,8 +110,7 @@ fn parse(arguments: &[String]) -> Result<Wish, Failure> {
 
 /// Builds the program that simulates, optimized: it has to do thousands of minutes.
 fn build() -> Result<PathBuf, Failure> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let status = Command::new(cargo)
+    let status = cargo()
         .args(["build", "--quiet", "--profile", "sim", "-p", "muster-sim"])
         .current_dir(repository::root())
         .status();

@@ -6,9 +6,10 @@
 //! The last line is `N passed, N failed, N skipped`, alone, for whoever reads logs by machine.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::conformance::{self, Selection, Tally};
+use crate::process::cargo;
 use crate::{Failure, drill, repository, sim};
 
 pub(crate) const SAYS: &str =
@@ -52,8 +53,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 
 /// Runs `cargo test` over the workspace and counts what it says.
 fn workspace_tests() -> Result<Tally, Failure> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut child = Command::new(cargo)
+    let mut child = cargo()
         .args(["test", "--workspace", "--no-fail-fast"])
         .current_dir(repository::root())
         .stdin(Stdio::null())

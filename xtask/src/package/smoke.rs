@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{clear, demand, put, write, wrong};
-use crate::{Failure, process, repository};
+use super::{clear, put, write, wrong};
+use crate::process::{self, said};
+use crate::{Failure, repository};
 
 /// What the tour needs, beside what every Debian has.
 const PACKAGES: &str = "curl,bind9-dnsutils,iproute2,procps";
@@ -33,7 +34,7 @@ pub(super) fn run(out: &Path, packages: &[PathBuf]) -> Result<(), Failure> {
     let include = format!("--include={PACKAGES}");
     let mut make = Command::new("mmdebstrap");
     make.args(["--quiet", "--variant=minbase", &include, RELEASE]).arg(&root);
-    demand(&mut make)?;
+    said(&mut make)?;
     let mut install = Command::new("chroot");
     install.arg(&root).args(["dpkg", "-i"]);
     for package in packages {
@@ -41,9 +42,9 @@ pub(super) fn run(out: &Path, packages: &[PathBuf]) -> Result<(), Failure> {
         put(package, &root.join("tmp").join(name), 0o644)?;
         install.arg(Path::new("/tmp").join(name));
     }
-    demand(&mut install)?;
+    said(&mut install)?;
     tour(out, &root)?;
-    demand(Command::new("chroot").arg(&root).args(["dpkg", "--purge", "muster-consul", "muster"]))?;
+    said(Command::new("chroot").arg(&root).args(["dpkg", "--purge", "muster-consul", "muster"]))?;
     let rest = ["usr/bin/muster", "usr/bin/consul", "etc/muster", "var/lib/muster"];
     if let Some(left) = rest.iter().find(|path| root.join(path).exists()) {
         return Err(Failure::NotInOrder(format!("the purge left /{left} behind")));

@@ -8,11 +8,10 @@
 //! [`HOMES`] keeps third-party crates in their rooms: what carries the consensus, the gossip, the
 //! wire format of one protocol, or the runtime, is named where it belongs and nowhere else.
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use super::Complaint;
+use crate::process::cargo;
 use crate::{Failure, repository};
 
 /// For each crate of the house, the crates that it may name.
@@ -119,8 +118,7 @@ struct Need {
 /// The packages of the workspace, asked of cargo.
 pub(super) fn packages() -> Result<Vec<Package>, Failure> {
     let root = repository::root();
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let asked = Command::new(cargo)
+    let asked = cargo()
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .current_dir(&root)
         .output()
