@@ -32,13 +32,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             "say which bench: quick, full, or workloads by name".to_owned(),
         ));
     }
-    build()?;
     if arguments.iter().any(|word| word == GUIDED) {
+        release::build_bench()?;
         let muster = release::build(Release { is_guided: true, is_static: false })?;
         let mut words = arguments.to_vec();
         words.extend(["--muster".to_owned(), muster.display().to_string()]);
         return measure(&words);
     }
+    build()?;
     if arguments.first().map(String::as_str) != Some("guard") {
         return measure(arguments);
     }

@@ -5,6 +5,7 @@
 //! out and inlines by these counts. What is seldom or never used comes to stand apart from what is used
 //! all the time, so that less of the program is in memory: docs/decisions/guided-builds.md.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,6 +27,10 @@ const TRAINING: [&str; 10] = [
     "fleet",
 ];
 
+/// For both of the two builds: the names of functions, by which a profile tells them apart, depend on how
+/// a build is set. Without the names of lines the build that counts is a third as large.
+const SETTINGS: [&str; 2] = ["--config", "profile.release.debug=false"];
+
 /// How a release build is made.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Release {
@@ -42,20 +47,50 @@ pub(crate) fn build(release: Release) -> Result<PathBuf, Failure> {
     if release.is_static {
         flags.push("-Ctarget-feature=+crt-static".to_owned());
     }
-    if release.is_guided {
-        let profile = profile()?;
-        flags.push(format!("-Cprofile-use={}", profile.display()));
-        // Functions that are seldom used stand in a section of their own.
-        flags.push("-Clink-arg=-Wl,-z,keep-text-section-prefix".to_owned());
-        return compile(&flags, &root.join("target/guided/use"), &[]);
-    }
-    match flags.is_empty() {
-        true => {
+    match (release.is_guided, flags.is_empty()) {
+        (true, _) => guided(flags),
+        (false, false) => compile(&flags, &root.join("target"), &[]),
+        (false, true) => {
             end_well(cargo().args(["build", "--release", "--locked", "-p", "muster"]))?;
             Ok(root.join("target/release/muster"))
         }
-        false => compile(&flags, &root.join("target"), &[]),
     }
+}
+
+fn guided(mut flags: Vec<String>) -> Result<PathBuf, Failure> {
+    let merger = profile_merger()?;
+    let profile = profile(&merger)?;
+    flags.push(format!("-Cprofile-use={}", profile.display()));
+    // Functions that are seldom used stand in a section of their own.
+    flags.push("-Clink-arg=-Wl,-z,keep-text-section-prefix".to_owned());
+    let muster = compile(&flags, &repository::root().join("target/guided/use"), &SETTINGS)?;
+    let counted = said(Command::new(merger).args(["show", "--all-functions"]).arg(&profile))?;
+    let built = said(Command::new("nm").args(["-P", "--defined-only"]).arg(&muster))?;
+    match is_of(&counted, &built) {
+        true => Ok(muster),
+        // The compiler says nothing of it.
+        false => Err(Failure::NotInOrder(format!(
+            "the profile is of another build than {}; remove target/guided and try again",
+            muster.display()
+        ))),
+    }
+}
+
+/// Whether most functions that were built are among those that were counted: `llvm-profdata` has a line
+/// `  [FILE;]NAME:` for each, and `nm` a line `NAME T ADDRESS SIZE`.
+fn is_of(counted: &str, built: &str) -> bool {
+    let lines = counted.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    let counted: HashSet<&str> = lines.filter_map(|name| name.rsplit(';').next()).collect();
+    let words = built.lines().filter_map(|line| line.split_once(' '));
+    let functions = words.filter(|(_, rest)| rest.starts_with(['t', 'T']));
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        functions.map(|(name, _)| name).partition(|name| counted.contains(name));
+    known.len() > unknown.len()
+}
+
+/// Builds the bench, and no muster with it.
+pub(crate) fn build_bench() -> Result<(), Failure> {
+    end_well(cargo().args(["build", "--release", "--locked", "-p", "muster-bench"]))
 }
 
 /// Builds with flags of the compiler that are not for the programs which the build itself runs.
@@ -71,18 +106,15 @@ fn compile(flags: &[String], target: &Path, more: &[&str]) -> Result<PathBuf, Fa
 }
 
 /// The counts of a muster at work; taken anew if muster changed since.
-fn profile() -> Result<PathBuf, Failure> {
-    let merger = profile_merger()?;
+fn profile(merger: &Path) -> Result<PathBuf, Failure> {
     let folder = repository::root().join("target/guided");
     let (counts, profile) = (folder.join("counts"), folder.join("muster.profdata"));
     let flag = format!("-Cprofile-generate={}", counts.display());
-    // Names of lines would make it three times as large.
-    let no_lines = ["--config", "profile.release.debug=false"];
-    let muster = compile(&[flag], &folder.join("train"), &no_lines)?;
+    let muster = compile(&[flag], &folder.join("train"), &SETTINGS)?;
     if is_newer(&profile, &muster) {
         return Ok(profile);
     }
-    end_well(cargo().args(["build", "--release", "--locked", "-p", "muster-bench"]))?;
+    build_bench()?;
     clear(&counts)?;
     // The compiler looks at a profile's path, not at its content, to see whether a build is new.
     clear(&folder.join("use"))?;
@@ -139,5 +171,18 @@ pub(crate) fn clear(folder: &Path) -> Result<(), Failure> {
             Err(Failure::NotInOrder(format!("{}: {error}", folder.display())))
         }
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_of_other_functions_is_told_apart() {
+        let counted =
+            "Counters:\n  _RNvC1a:\n    Hash: 0x1\n  a.cgu.0;_RNvC1b:\nTotal functions: 2\n";
+        assert!(is_of(counted, "_RNvC1a T 10 20\n_RNvC1b t 30 20\n_RNvC1c T 50 20\nfacts R 1 1\n"));
+        assert!(!is_of(counted, "_RNvC2a T 10 20\n_RNvC2b t 30 20\n_RNvC1a T 50 20\n"));
     }
 }
