@@ -17,7 +17,7 @@ const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(bench: &mut Bench) -> Result<()> {
     let n_instances = bench.size.of(1_000, 10_000);
-    let n_reads = bench.size.of(100, 400);
+    let n_reads = bench.size.of(1_000, 4_000);
     let mut field = Field::start(bench, &[Kind::Registry], 1).await;
     let instance = move |number: usize| {
         let number_within = number % n_instances;
