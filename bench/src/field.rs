@@ -343,12 +343,13 @@ impl Entrant {
         let other = self.begin_other(work).await?;
         let numbers = self.numbers(n_deeds);
         let (crew, deeds) = (&mut turn.crew, &turn.deeds);
-        let round = match work.rate {
-            None => within_a_round(load::closed(&self.cluster, crew, deeds, numbers)).await,
-            Some(rate) => {
-                within_a_round(load::open(&self.cluster, crew, deeds, numbers, rate)).await
+        let round = within_a_round(async {
+            match work.rate {
+                None => load::closed(&self.cluster, crew, deeds, numbers).await,
+                Some(rate) => load::open(&self.cluster, crew, deeds, numbers, rate).await,
             }
-        };
+        });
+        let round = round.await;
         if let Some(other) = other {
             other.abort();
         }

@@ -26,7 +26,7 @@ const ROUNDS: usize = 3;
 const SYNCS: usize = 300;
 
 /// How many times as long work takes here as on the machine that the goals were set on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Slowness {
     /// A processor's.
     pub(crate) cpu: f64,

@@ -20,10 +20,11 @@ use crate::{Failure, repository};
 
 pub(crate) const SAYS: &str = "Measures a release build beside its peers: bench [quick|full] \
     [NAME...] [--peers NAME,...|all|none] [--rounds N] [--out FOLDER] [--guided]; bench guard: beside the last commit.";
-/// The word for a build that a profile guides. The bench takes it as well, to tell of it.
-const GUIDED: &str = "--guided";
 pub(crate) const PROFILE_SAYS: &str =
     "Draws a flamegraph of muster for each work of workloads, and sums them up: profile NAME...";
+
+/// The word for a build that a profile guides. The bench takes it as well, to tell of it.
+const GUIDED: &str = "--guided";
 
 /// Entry of the chore.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -32,7 +33,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             "say which bench: quick, full, or workloads by name".to_owned(),
         ));
     }
+    let is_guard = arguments.first().is_some_and(|word| word == "guard");
     if arguments.iter().any(|word| word == GUIDED) {
+        if is_guard {
+            return Err(Failure::Usage("guard compares plain builds: without --guided".to_owned()));
+        }
         release::build_bench()?;
         let muster = release::build(Release { is_guided: true, is_static: false })?;
         let mut words = arguments.to_vec();
@@ -40,7 +45,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         return measure(&words);
     }
     build()?;
-    if arguments.first().map(String::as_str) != Some("guard") {
+    if !is_guard {
         return measure(arguments);
     }
     let before = build_before()?.display().to_string();

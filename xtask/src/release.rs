@@ -32,7 +32,7 @@ const TRAINING: [&str; 10] = [
 const SETTINGS: [&str; 2] = ["--config", "profile.release.debug=false"];
 
 /// How a release build is made.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Release {
     /// Whether a profile guides it.
     pub(crate) is_guided: bool,

@@ -265,7 +265,7 @@ enum AgentAlone {
 
 /// Parses arguments, Go-style flags included.
 pub fn parsed(arguments: Vec<String>) -> Result<CommandLine, clap::Error> {
-    // An agent runs for months: it is not to keep what defining all other commands takes (2 MB). What
+    // An agent runs for months: it is not to keep what defining all other commands takes (1.4 MB). What
     // is wrong with its flags, and help, is said with the whole definition in sight.
     if arguments.get(1).is_some_and(|word| word == "agent")
         && let Ok(line) = parsed_as::<AgentLine>(arguments.clone())
